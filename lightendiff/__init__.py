@@ -1,0 +1,24 @@
+"""Low-light image restoration by few-step latent diffusion."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .pipeline import LightenPipeline
+    from .restorer import Restorer
+    from .scheduler import DDIMScheduler
+
+__version__ = "0.1.0"
+
+_PUBLIC = {"DDIMScheduler": "scheduler", "LightenPipeline": "pipeline", "Restorer": "restorer"}
+
+__all__ = ["DDIMScheduler", "LightenPipeline", "Restorer", "__version__"]
+
+
+def __getattr__(name: str) -> Any:
+    # Loaded on first use, so that the command line answers --help before torch is imported.
+    if name in _PUBLIC:
+        return getattr(importlib.import_module(f".{_PUBLIC[name]}", __name__), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

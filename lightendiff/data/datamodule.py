@@ -1,0 +1,244 @@
+"""From sources to batches: crops, the endless numbered stream of training samples, and the LightningDataModule."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from typing import Any, cast
+
+import cv2
+import lightning
+import numpy as np
+import torch
+from torch.utils.data import DataLoader, Dataset, DistributedSampler
+
+from lightendiff.data.datasets import Mixture, Sample, Source
+
+Batch = dict[str, Any]
+
+
+def crop_sample(
+    sample: Sample, size: tuple[int, int], rng: np.random.Generator, scale: tuple[float, float] = (1.0, 1.0)
+) -> Sample:
+    """Cut the same random window from both pictures (each its own if they aren't `paired`).
+
+    The window is `s` times as large as `size`, with log s uniform over `scale`, and is resized to (height, width) =
+    `size`. Where the picture is smaller than that, s is what still fits, so that small pictures are enlarged.
+    """
+    if sample.paired and sample.dark.shape != sample.target.shape:
+        raise ValueError(f"{sample.name}: sizes differ, {sample.dark.shape[1:]} and {sample.target.shape[1:]}")
+    wanted = float(np.exp(rng.uniform(np.log(scale[0]), np.log(scale[1]))))
+    window = _window(sample.dark.shape[1:], size, wanted, rng)
+    dark = _cut(sample.dark, window, size)
+    if sample.dark is sample.target:
+        return Sample(dark, dark, sample.mean, sample.target_mean, sample.name, sample.darken, sample.paired)
+    if not sample.paired:
+        window = _window(sample.target.shape[1:], size, wanted, rng)
+    target = _cut(sample.target, window, size)
+    return Sample(dark, target, sample.mean, sample.target_mean, sample.name, sample.darken, sample.paired)
+
+
+def _window(
+    shape: tuple[int, ...], size: tuple[int, int], scale: float, rng: np.random.Generator
+) -> tuple[int, int, int, int]:
+    """Top, left, height, width of a random window."""
+    scale = min(scale, shape[0] / size[0], shape[1] / size[1])
+    h, w = (max(1, min(round(scale * want), have)) for want, have in zip(size, shape, strict=True))
+    return int(rng.integers(shape[0] - h + 1)), int(rng.integers(shape[1] - w + 1)), h, w
+
+
+def _cut(picture: np.ndarray, window: tuple[int, int, int, int], size: tuple[int, int]) -> np.ndarray:
+    top, left, h, w = window
+    cut = picture[:, top : top + h, left : left + w]
+    if (h, w) != size:
+        method = cv2.INTER_AREA if h > size[0] else cv2.INTER_LINEAR
+        cut = cv2.resize(np.ascontiguousarray(cut.transpose(1, 2, 0)), size[::-1], interpolation=method).transpose(
+            2, 0, 1
+        )
+    return np.ascontiguousarray(cut)
+
+
+class TrainingStream(Dataset[Sample]):
+    """Sample number n, for any n ≥ 0: a pure function of (seed, n), cropped."""
+
+    def __init__(
+        self, source: Source, crop: tuple[int, int], scale: tuple[float, float] = (1.0, 1.0), seed: int = 0
+    ) -> None:
+        if min(crop) < 1:
+            raise ValueError(f"crop must be a positive (height, width), got {tuple(crop)}")
+        if not 0 < scale[0] <= scale[1]:
+            raise ValueError(f"scale must be 0 < min ≤ max, got {tuple(scale)}")
+        self.source, self.crop, self.scale, self.seed = source, (crop[0], crop[1]), (scale[0], scale[1]), seed
+
+    def __getitem__(self, number: int) -> Sample:
+        rng = np.random.default_rng([self.seed, number])
+        return replace(crop_sample(self.source.draw(rng), self.crop, rng, self.scale), number=number)
+
+
+class WholePictures(Dataset[Sample]):
+    """The pairs of a source, whole, in order; with `limit`, that many spread evenly over them."""
+
+    def __init__(self, source: Source, limit: int | None = None) -> None:
+        count = len(source) if limit is None else min(limit, len(source))
+        self.source, self.indices = source, [i * len(source) // count for i in range(count)]
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def __getitem__(self, index: int) -> Sample:
+        return self.source.pair(self.indices[index])
+
+
+class StepSampler(DistributedSampler[int]):
+    """Numbers of the samples that this process needs, from the step at which training is when iteration begins.
+
+    Step s of a run with W processes and B samples each uses the numbers s·B·W … (s+1)·B·W − 1, the process of rank r
+    the r-th B of them. It is a DistributedSampler so that Lightning leaves it in place whatever
+    `use_distributed_sampler` says.
+    """
+
+    def __init__(
+        self, batch_size: int, steps: int, rank: int = 0, world: int = 1, start: Callable[[], int] = lambda: 0
+    ) -> None:
+        numbers = cast("Dataset[int]", range(steps * batch_size * world))  # only its length matters
+        super().__init__(numbers, num_replicas=world, rank=rank, shuffle=False)
+        self.batch_size, self.steps, self.world, self.start = batch_size, steps, world, start
+
+    def __len__(self) -> int:
+        return self.steps * self.batch_size
+
+    def __iter__(self) -> Iterator[int]:
+        first = self.start()
+        for step in range(first, first + self.steps):
+            begin = (step * self.world + self.rank) * self.batch_size
+            yield from range(begin, begin + self.batch_size)
+
+
+def collate(samples: Sequence[Sample]) -> Batch:
+    """Samples of one size as a batch: `dark`, `target` uint8 (b,3,h,w); `darken` bool (b,); `mean`, `target_mean`
+    float32 (b,); `names` list of b strings; `number` of the first sample in the training stream.
+    """
+    return {
+        "dark": torch.from_numpy(np.stack([sample.dark for sample in samples])),
+        "target": torch.from_numpy(np.stack([sample.target for sample in samples])),
+        "darken": torch.tensor([sample.darken for sample in samples]),
+        "mean": torch.tensor([sample.mean for sample in samples], dtype=torch.float32),
+        "target_mean": torch.tensor([sample.target_mean for sample in samples], dtype=torch.float32),
+        "names": [sample.name for sample in samples],
+        "number": samples[0].number,
+    }
+
+
+def _start_worker(_: int) -> None:
+    cv2.setNumThreads(0)  # one process per worker is parallel enough, and OpenCV's threads don't survive a fork
+
+
+class TrainLoader(DataLoader[Sample]):
+    """A DataLoader that Lightning knows to be resumable: the stream's position is the trainer's own step count, so all
+    there is to store is what the numbering depends on.
+    """
+
+    settings: dict[str, int]
+
+    def state_dict(self) -> dict[str, int]:
+        return self.settings
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        if state != self.settings:
+            warnings.warn(
+                f"resumed with {self.settings} where the checkpoint has {state}: other samples follow", stacklevel=2
+            )
+
+
+class LowLightData(lightning.LightningDataModule):
+    """Training batches drawn from a mixture of sources and named validation sets of whole pictures.
+
+    Training is an endless stream; an "epoch" is `steps_per_epoch` steps of it, after which Lightning validates. A run
+    that was interrupted at any step and resumed sees the batches that an uninterrupted one sees, with any number of
+    workers.
+
+    Args:
+        train: sources; each draw picks one with the probability given by `weights`.
+        weights: one number ≥ 0 per source, need not add up to 1; None is equal weights.
+        crop: (height, width) of training crops.
+        scale: smallest and largest factor by which a crop's window exceeds `crop` before it is resized.
+        batch_size: samples per step and process.
+        steps_per_epoch: steps between validations.
+        seed: of the stream.
+        num_workers: processes that prepare batches; 0 does it in the main process.
+        val: validation sets by name; see `val_names` for their order.
+        val_limits: by name, how many pairs, spread evenly, to use of a validation set.
+    """
+
+    def __init__(
+        self,
+        train: list[Source],
+        weights: list[float] | None = None,
+        crop: tuple[int, int] = (256, 256),
+        scale: tuple[float, float] = (1.0, 1.0),
+        batch_size: int = 8,
+        steps_per_epoch: int = 500,
+        seed: int = 0,
+        num_workers: int = 0,
+        val: dict[str, Source] | None = None,
+        val_limits: dict[str, int] | None = None,
+    ) -> None:
+        super().__init__()
+        for name, value in (("batch_size", batch_size), ("steps_per_epoch", steps_per_epoch)):
+            if value < 1:
+                raise ValueError(f"{name} must be at least 1, got {value}")
+        self.source = Mixture(train, weights)
+        self.stream = TrainingStream(self.source, crop, scale, seed)
+        self.batch_size, self.steps_per_epoch = batch_size, steps_per_epoch
+        self.seed, self.num_workers = seed, num_workers
+        self.val, self.val_limits = dict(val or {}), dict(val_limits or {})
+        if unknown := self.val_limits.keys() - self.val.keys():
+            raise ValueError(f"val_limits names sets that are not in val: {sorted(unknown)}")
+        if wrong := [name for name, source in self.val.items() if not source.validates]:
+            raise ValueError(f"val: {', '.join(wrong)} has no dark pictures with a reference of their own")
+
+    @property
+    def val_names(self) -> list[str]:
+        """Names of the validation sets in the order of `val_dataloader()`."""
+        return list(self.val)
+
+    def setup(self, stage: str | None = None) -> None:
+        """Decode and check all pictures; errors name the files."""
+        if stage in (None, "fit"):
+            self.source.load()
+        for name, source in self.val.items():
+            source.load()
+            if common := self.source.files() & source.files():
+                warnings.warn(
+                    f"{len(common)} files of validation set {name!r} are trained on, e.g. {min(common)}", stacklevel=2
+                )
+
+    def _position(self) -> int:
+        # `processed` counts finished training steps; `ready` also counts a step during which a run was interrupted, and
+        # `completed` lacks the step in whose on_train_batch_end a checkpoint was written.
+        if self.trainer is None:
+            return 0
+        return self.trainer.fit_loop.epoch_loop.batch_progress.total.state_dict()["processed"]
+
+    def train_dataloader(self) -> TrainLoader:
+        rank, world = (self.trainer.global_rank, self.trainer.world_size) if self.trainer is not None else (0, 1)
+        sampler = StepSampler(self.batch_size, self.steps_per_epoch, rank, world, self._position)
+        loader = TrainLoader(self.stream, self.batch_size, sampler=sampler, **self._options(self.num_workers))
+        loader.settings = {"seed": self.seed, "batch_size": self.batch_size, "processes": world}
+        return loader
+
+    def val_dataloader(self) -> list[DataLoader[Sample]]:
+        """One loader per validation set: whole pictures, one per batch, in a fixed order."""
+        sets = [WholePictures(source, self.val_limits.get(name)) for name, source in self.val.items()]
+        return [DataLoader(pictures, 1, **self._options(0)) for pictures in sets]
+
+    def _options(self, workers: int) -> dict[str, Any]:
+        options: dict[str, Any] = {
+            "collate_fn": collate,
+            "num_workers": workers,
+            "pin_memory": torch.cuda.is_available(),
+        }
+        if workers:
+            options |= {"worker_init_fn": _start_worker, "persistent_workers": True, "prefetch_factor": 4}
+        return options

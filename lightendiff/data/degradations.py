@@ -1,0 +1,154 @@
+"""The sensor model: what a camera makes of a well-lit scene when there is little light.
+
+    linear = sRGB⁻¹(target) · 2^exposure · tint          light that reaches the sensor, per channel
+    noisy  = linear + n,  var n = shot·g·linear + (read·g)²      g: the white balance's gain, which amplifies noise too
+    dark   = JPEG(round₂₅₅(sRGB(clip(noisy))))
+
+(Poisson–Gaussian model of Foi et al., IEEE TIP 2008.) In the dark frames of LOL v1 (151 of its 453 training pairs, the
+flattest 16×16 blocks of each, code values ≥ 8) was measured: exposure −7.6 … −3.6 stops (5–95 %, median −5.6); tint per
+channel with standard deviation 0.28, 0.13, 0.29 stops; var n / linear = 7.3e-5, the same from code value 8 to 64
+(3.3e-5 … 1.3e-4 over pictures, 5–95 %), at code value 16 a standard deviation of 2.0, 1.1, 1.5 code values in R, G, B,
+so that g ≈ 3.0, 1, 1.7; read noise too small to tell from 0 (< 6e-4); neighbouring pixels uncorrelated (|r| < 0.01),
+channels r = 0.16–0.27. The default ranges contain these values and reach beyond: to brighter pictures, to the coarser
+grain of small sensors, and to JPEG files.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, fields
+
+import torch
+from kornia.color import linear_rgb_to_rgb, rgb_to_linear_rgb
+from kornia.enhance import jpeg_codec_differentiable
+from kornia.filters import get_gaussian_kernel1d
+from torch import Tensor
+from torch.nn import functional as F
+
+_GRAIN_KERNEL = 5  # pixels; wide enough for grain up to σ ≈ 1
+
+
+@dataclass(frozen=True)
+class SensorParameters:
+    """One degradation for each image of a batch; see `SensorModel` for the units. All are float tensors."""
+
+    exposure: Tensor  # (b,)
+    tint: Tensor  # (b, 3)
+    shot: Tensor  # (b,)
+    read: Tensor  # (b,)
+    gains: Tensor  # (b, 3)
+    rows: Tensor  # (b,)
+    correlation: Tensor  # (b,)
+    grain: Tensor  # (b,)
+    jpeg_quality: Tensor  # (b,); above 100: not compressed
+
+
+@dataclass(frozen=True)
+class SensorModel:
+    """Ranges (lowest, highest) from which each image's degradation is drawn.
+
+    Attributes:
+        exposure: stops, uniform.
+        tint: standard deviation of each channel's own exposure, stops, normal.
+        shot: variance of the shot noise per unit of linear light (1 = white), log-uniform.
+        read: standard deviation of the read noise in linear light, log-uniform.
+        red_gain, blue_gain: noise gain of the white balance, that of green being 1, uniform.
+        rows: standard deviation of the noise that a whole row shares, as a part of the read noise, uniform.
+        correlation: share of the noise's variance that the three channels have in common, uniform.
+        grain: σ in pixels of the blur that demosaicing gives the noise (its variance is kept), uniform.
+        jpeg: probability that the picture is stored as JPEG.
+        jpeg_quality: its quality, 1–100, uniform.
+    """
+
+    exposure: tuple[float, float] = (-7.5, -1.0)
+    tint: float = 0.15
+    shot: tuple[float, float] = (1e-5, 4e-4)
+    read: tuple[float, float] = (5e-5, 2e-3)
+    red_gain: tuple[float, float] = (1.0, 3.2)
+    blue_gain: tuple[float, float] = (1.0, 2.2)
+    rows: tuple[float, float] = (0.0, 0.3)
+    correlation: tuple[float, float] = (0.0, 0.4)
+    grain: tuple[float, float] = (0.1, 0.8)
+    jpeg: float = 0.4
+    jpeg_quality: tuple[float, float] = (60.0, 98.0)
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if isinstance(value, tuple | list) and (len(value) != 2 or value[0] > value[1]):
+                raise ValueError(f"{field.name} must be (lowest, highest), got {value}")
+        for name in ("shot", "read", "grain"):
+            if getattr(self, name)[0] <= 0:
+                raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
+        if not 0 <= self.jpeg <= 1:
+            raise ValueError(f"jpeg must be a probability, got {self.jpeg}")
+
+    def draw(self, count: int, generator: torch.Generator | None = None) -> SensorParameters:
+        """Parameters for `count` images, on the generator's device."""
+        device = generator.device if generator is not None else None
+
+        def uniform(low: float, high: float) -> Tensor:
+            return low + (high - low) * torch.rand(count, generator=generator, device=device)
+
+        def log_uniform(low: float, high: float) -> Tensor:
+            return uniform(math.log(low), math.log(high)).exp()
+
+        red, blue = uniform(*self.red_gain), uniform(*self.blue_gain)
+        quality = uniform(*self.jpeg_quality)
+        return SensorParameters(
+            exposure=uniform(*self.exposure),
+            tint=self.tint * torch.randn(count, 3, generator=generator, device=device),
+            shot=log_uniform(*self.shot),
+            read=log_uniform(*self.read),
+            gains=torch.stack([red, torch.ones_like(red), blue], dim=1),
+            rows=uniform(*self.rows),
+            correlation=uniform(*self.correlation),
+            grain=uniform(*self.grain),
+            jpeg_quality=torch.where(uniform(0, 1) < self.jpeg, quality, torch.full_like(quality, 101)),
+        )
+
+
+def darken(target: Tensor, parameters: SensorParameters, generator: torch.Generator | None = None) -> Tensor:
+    """`target` as a sensor would see it with little light: (b,3,h,w) in [0,1] → the same, float32, in steps of 1/255.
+
+    Noise comes from `generator`, which may live on another device than `target`.
+    """
+    if target.ndim != 4 or target.shape[1] != 3 or len(parameters.exposure) != len(target):
+        raise ValueError(
+            f"target must be (b,3,h,w) with b = {len(parameters.exposure)} as in parameters, got {tuple(target.shape)}"
+        )
+    p = {field.name: getattr(parameters, field.name).to(target.device) for field in fields(parameters)}
+    stops = p["exposure"][:, None] + p["tint"]
+    linear = rgb_to_linear_rgb(target.float()) * torch.exp2(stops)[..., None, None]
+    gains = p["gains"][..., None, None]
+    read = p["read"][:, None, None, None] * gains
+    deviation = (p["shot"][:, None, None, None] * gains * linear + read.square()).sqrt()
+    noisy = linear + deviation * _noise(target, p["grain"], p["correlation"], generator)
+    rows = _normal((len(target), 1, target.shape[2], 1), target, generator)
+    noisy = noisy + p["rows"][:, None, None, None] * read * rows
+    dark = _round(linear_rgb_to_rgb(noisy.clamp(0, 1)))
+    if (stored := p["jpeg_quality"] <= 100).any():
+        dark = dark.index_put((stored,), _round(jpeg_codec_differentiable(dark[stored], p["jpeg_quality"][stored])))
+    return dark
+
+
+def _normal(shape: tuple[int, ...], like: Tensor, generator: torch.Generator | None) -> Tensor:
+    device = generator.device if generator is not None else like.device
+    return torch.randn(shape, generator=generator, device=device).to(like.device)
+
+
+def _noise(like: Tensor, grain: Tensor, correlation: Tensor, generator: torch.Generator | None) -> Tensor:
+    """(b,3,h,w) noise of unit variance, blurred with σ = `grain` (b,), channels correlated by `correlation` (b,)."""
+    b, _, h, w = like.shape
+    white = _normal((b, 4, h, w), like, generator)
+    share = correlation[:, None, None, None]
+    mixed = (1 - share).sqrt() * white[:, :3] + share.sqrt() * white[:, 3:]
+    kernel = get_gaussian_kernel1d(_GRAIN_KERNEL, grain[:, None])
+    kernel = (kernel / kernel.norm(dim=1, keepdim=True)).repeat_interleave(3, dim=0)  # unit energy keeps the variance
+    planes = F.pad(mixed.reshape(1, 3 * b, h, w), [_GRAIN_KERNEL // 2] * 4, mode="circular")
+    planes = F.conv2d(planes, kernel[:, None, :, None], groups=3 * b)
+    return F.conv2d(planes, kernel[:, None, None, :], groups=3 * b).reshape(b, 3, h, w)
+
+
+def _round(image: Tensor) -> Tensor:
+    return (image.clamp(0, 1) * 255).round() / 255

@@ -1,0 +1,39 @@
+"""PSNR and SSIM as the field reports them on low-light benchmarks.
+
+Pictures are (b, 3, h, w) in [0, 1]; both are rounded to 8 bits before they are compared, as files would be.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torchmetrics.functional.image import structural_similarity_index_measure
+
+
+def quantise(image: Tensor) -> Tensor:
+    """`image` clamped to [0, 1] and rounded to 8 bits, as float32."""
+    return (image.float().clamp(0.0, 1.0) * 255.0).round() / 255.0
+
+
+def psnr(prediction: Tensor, target: Tensor) -> Tensor:
+    """Peak signal-to-noise ratio over RGB in dB, one value a picture: (b,). Identical pictures give infinity."""
+    error = ((quantise(prediction) - quantise(target)) ** 2).mean(dim=(1, 2, 3))
+    return -10.0 * torch.log10(error)
+
+
+def ssim(prediction: Tensor, target: Tensor) -> Tensor:
+    """Structural similarity with an 11-pixel Gaussian window (σ = 1.5), averaged over RGB; one value a picture: (b,)."""
+    value = structural_similarity_index_measure(
+        quantise(prediction), quantise(target), data_range=1.0, reduction="none", kernel_size=11, sigma=1.5
+    )
+    assert isinstance(value, Tensor)
+    return value.reshape(-1)
+
+
+def brightness_matched(prediction: Tensor, target: Tensor) -> Tensor:
+    """`prediction` times mean(target)/mean(prediction), picture by picture ("GT-mean").
+
+    Figures computed on it are another quantity than the plain ones: label them.
+    """
+    factor = target.mean(dim=(1, 2, 3), keepdim=True) / prediction.mean(dim=(1, 2, 3), keepdim=True).clamp(min=1e-6)
+    return (prediction * factor).clamp(0.0, 1.0)

@@ -1,0 +1,46 @@
+"""Building blocks of the published encoder, decoder and latent Retinex decomposition."""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+SLOPE = 0.01  # of every LeakyReLU in the published network
+
+
+def leaky_relu(x: Tensor) -> Tensor:
+    """LeakyReLU that overwrites its input: only for the output of a convolution, which nothing else reads."""
+    return F.leaky_relu(x, SLOPE, inplace=True)
+
+
+class LeakyResidual(nn.Module):
+    """3×3 convolution, LeakyReLU, 3×3 convolution, plus a 1×1 convolution of the input."""
+
+    def __init__(self, in_channels: int, out_channels: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(in_channels, out_channels, 3, padding=1)
+        self.conv2 = nn.Conv2d(out_channels, out_channels, 3, padding=1)
+        self.shortcut = nn.Conv2d(in_channels, out_channels, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(b, in_channels, h, w) -> (b, out_channels, h, w)."""
+        return self.conv2(leaky_relu(self.conv1(x))).add_(self.shortcut(x))
+
+
+class LeakyConvs(nn.Sequential):
+    """Convolutions with LeakyReLU between them and none after the last."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        for i, conv in enumerate(self):
+            x = conv(x if i == 0 else leaky_relu(x))
+        return x
+
+
+def conv3x3(in_channels: int, out_channels: int) -> nn.Conv2d:
+    """A 3×3 convolution that keeps the size."""
+    return nn.Conv2d(in_channels, out_channels, 3, padding=1)
+
+
+def depthwise3x3(channels: int) -> nn.Conv2d:
+    """A 3×3 convolution of each channel by itself."""
+    return nn.Conv2d(channels, channels, 3, padding=1, groups=channels)

@@ -1,0 +1,156 @@
+"""Every architecture of the package, written out in one table of typed presets."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any, Literal
+
+from ..scheduler import DDIMScheduler
+from .content_transfer import ContentTransfer
+from .lean import LeanDecoder, LeanEncoder
+from .paper import PaperDecoder, PaperEncoder
+from .retinex import RetinexDecomposition
+from .unet import UNet
+
+PresetName = Literal["default", "paper", "tiny"]
+
+
+@dataclass(frozen=True)
+class RestorerConfig:
+    """What a restorer is made of; stored as `config.json` beside its weights.
+
+    Attributes:
+        architecture: `lean` (ours) or `paper` (the published LightenDiffusion network).
+        latent_channels: channels of the latent at ⅛ resolution.
+        channels: widths of encoder and decoder at ½, ¼, ⅛.
+        encoder_blocks, decoder_blocks: residual blocks a level (`paper` has a fixed number; leave empty).
+        condition_features: encoder features given to the UNet besides the latent (`lean` only).
+        retinex_width: width of the latent Retinex decomposition.
+        unet_channels, unet_blocks, unet_attention_levels, unet_norm_groups: the conditional UNet.
+        scheduler: arguments of `DDIMScheduler`.
+        num_inference_steps: steps taken when the caller names no number.
+        start_timestep: None to sample from pure noise, else the timestep at which sampling starts from the noised
+            condition latent.
+    """
+
+    architecture: Literal["lean", "paper"]
+    latent_channels: int
+    channels: tuple[int, ...]
+    unet_channels: tuple[int, ...]
+    encoder_blocks: tuple[int, ...] = ()
+    decoder_blocks: tuple[int, ...] = ()
+    condition_features: int = 0
+    retinex_width: int = 64
+    unet_blocks: int = 2
+    unet_attention_levels: tuple[int, ...] = (2,)
+    unet_norm_groups: int = 32
+    scheduler: Mapping[str, Any] = field(default_factory=dict)
+    num_inference_steps: int = 20
+    start_timestep: int | None = None
+
+    @property
+    def multiple(self) -> int:
+        """Heights and widths are padded to multiples of this."""
+        return 64 if self.architecture == "paper" else 8 * 2 ** (len(self.unet_channels) - 1)
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> RestorerConfig:
+        """The configuration in `values`. Raises ValueError for unknown, missing or unusable entries."""
+        known = {f.name for f in fields(cls)}
+        if unknown := sorted(set(values) - known):
+            raise ValueError(f"unknown configuration keys {unknown}; known are {sorted(known)}")
+        try:
+            return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
+        except TypeError as error:
+            raise ValueError(f"unusable configuration: {error}") from error
+
+
+# x₀-prediction, zero terminal SNR and trailing timesteps let one to four steps suffice.
+_FEW_STEPS = {
+    "beta_schedule": "scaled_linear",
+    "beta_start": 0.00085,
+    "beta_end": 0.012,
+    "prediction_type": "sample",
+    "timestep_spacing": "trailing",
+    "rescale_betas_zero_snr": True,
+    "clip_sample": False,
+}
+
+PRESETS: dict[PresetName, RestorerConfig] = {
+    "default": RestorerConfig(
+        architecture="lean",
+        latent_channels=4,
+        channels=(32, 64, 128),
+        encoder_blocks=(1, 2, 2),
+        decoder_blocks=(2, 2, 2),
+        condition_features=28,
+        retinex_width=32,
+        unet_channels=(48, 96, 144),
+        unet_blocks=1,
+        unet_norm_groups=16,
+        scheduler=_FEW_STEPS,
+        num_inference_steps=2,
+    ),
+    "paper": RestorerConfig(
+        architecture="paper",
+        latent_channels=3,
+        channels=(64, 128, 256),
+        unet_channels=(64, 128, 192, 256),
+        scheduler={"clip_sample": False},
+        num_inference_steps=20,
+    ),
+    # For tests and the smoke configuration: every part of `default`, small enough to train in seconds.
+    "tiny": RestorerConfig(
+        architecture="lean",
+        latent_channels=4,
+        channels=(8, 16, 16),
+        encoder_blocks=(1, 1, 1),
+        decoder_blocks=(1, 1, 1),
+        condition_features=4,
+        retinex_width=8,
+        unet_channels=(16, 16, 32),
+        unet_blocks=1,
+        unet_norm_groups=8,
+        scheduler=_FEW_STEPS,
+        num_inference_steps=2,
+    ),
+}
+
+
+def build_content_transfer(config: RestorerConfig) -> ContentTransfer:
+    """Encoder, decomposition and decoder of a configuration, newly initialised."""
+    retinex = RetinexDecomposition(config.latent_channels, config.retinex_width)
+    if config.architecture == "paper":
+        return ContentTransfer(
+            PaperEncoder(config.latent_channels, config.channels),
+            retinex,
+            PaperDecoder(config.latent_channels, config.channels),
+        )
+    if config.architecture != "lean":
+        raise ValueError(f"architecture: expected 'lean' or 'paper', got {config.architecture!r}")
+    return ContentTransfer(
+        LeanEncoder(config.latent_channels, config.channels, config.encoder_blocks, config.condition_features),
+        retinex,
+        LeanDecoder(config.latent_channels, config.channels, config.decoder_blocks),
+    )
+
+
+def build_unet(config: RestorerConfig) -> UNet:
+    """The conditional UNet of a configuration, newly initialised."""
+    return UNet(
+        latent_channels=config.latent_channels,
+        condition_channels=config.latent_channels + config.condition_features,
+        channels=config.unet_channels,
+        blocks_per_level=config.unet_blocks,
+        attention_levels=config.unet_attention_levels,
+        norm_groups=config.unet_norm_groups,
+    )
+
+
+def build_scheduler(config: RestorerConfig) -> DDIMScheduler:
+    """The scheduler of a configuration."""
+    return DDIMScheduler(**config.scheduler)

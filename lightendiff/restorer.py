@@ -1,0 +1,173 @@
+"""The restorer: dark pictures (b, 3, h, w) in, restored pictures of the same shape out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from .models.content_transfer import Skips
+from .models.presets import RestorerConfig, build_content_transfer, build_scheduler, build_unet
+from .sampling import sample
+
+Generators = torch.Generator | Sequence[torch.Generator] | None
+StepCallback = Callable[[int, int, Tensor], None]
+
+
+class Restorer(nn.Module):
+    """Encodes a dark picture, samples a restored latent conditioned on it, decodes that with the dark one's skips.
+
+    Args:
+        config: the architecture, the scheduler and the default way to sample.
+
+    Attributes:
+        model: the content transfer network.
+        unet: the conditional UNet.
+        scheduler: the DDIM scheduler.
+        autocast_dtype: None to run the networks in float32, or the lower precision that they run in; the sampler's
+            state is float32 in either case.
+    """
+
+    def __init__(self, config: RestorerConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.model = build_content_transfer(config)
+        self.unet = build_unet(config)
+        self.scheduler = build_scheduler(config)
+        self.autocast_dtype: torch.dtype | None = None
+
+    def forward(
+        self,
+        dark: Tensor,
+        *,
+        num_inference_steps: int | None = None,
+        start_timestep: int | None = None,
+        eta: float = 0.0,
+        noise: Tensor | None = None,
+        generator: Generators = None,
+        clamp: bool = True,
+        callback: StepCallback | None = None,
+    ) -> Tensor:
+        """Restore pictures.
+
+        Args:
+            dark: (b, 3, h, w) float in [0, 1], any size from 1×1 up.
+            num_inference_steps: DDIM steps; None for the configuration's.
+            start_timestep: start from the condition latent noised to this timestep; None for the configuration's
+                choice (which may be pure noise).
+            eta: 0 for deterministic DDIM, 1 for DDPM's variance.
+            noise: the starting noise, of shape `noise_shape(dark)`; drawn from `generator` when not given.
+            generator: one for the batch, or a list with one per picture, which makes a picture's result independent
+                of its batch.
+            clamp: limit the latent and the result to [0, 1].
+            callback: called as (step index, timestep, x₀ estimate in [-1, 1]) after each step.
+
+        Returns:
+            (b, 3, h, w) float32.
+        """
+        if dark.ndim != 4 or dark.shape[1] != 3 or not dark.is_floating_point():
+            raise ValueError(f"dark: expected float (b, 3, h, w), got {dark.dtype} {tuple(dark.shape)}")
+        height, width = dark.shape[2:]
+        image = _pad(dark.float(), self.config.multiple)
+        with self.autocast(dark.device):
+            latent, skips = self.model.encode(image, mean=dark.float().mean(dim=(1, 2, 3)))
+            condition = self.model.condition(latent, skips)
+        if noise is None:
+            noise = draw_noise(self.noise_shape(dark), generator, dark.device)
+        restored = self.sample_latent(
+            latent,
+            condition,
+            noise,
+            num_inference_steps=num_inference_steps,
+            start_timestep=start_timestep,
+            eta=eta,
+            generator=generator,
+            callback=callback,
+        )
+        output = self.decode(restored.clamp(0.0, 1.0) if clamp else restored, skips)[..., :height, :width]
+        return output.clamp(0.0, 1.0) if clamp else output
+
+    def sample_latent(
+        self,
+        latent: Tensor,
+        condition: Tensor,
+        noise: Tensor,
+        *,
+        num_inference_steps: int | None = None,
+        start_timestep: int | None = None,
+        eta: float = 0.0,
+        generator: Generators = None,
+        callback: StepCallback | None = None,
+    ) -> Tensor:
+        """The restored latent (b, c, h/8, w/8), in [0, 1] scale but not clamped, for a dark one and its condition."""
+        steps = self.config.num_inference_steps if num_inference_steps is None else num_inference_steps
+        start = self.config.start_timestep if start_timestep is None else start_timestep
+        x0 = sample(
+            lambda x, t: self.predict(x, t, condition),
+            self.scheduler,
+            noise,
+            steps,
+            start_timestep=start,
+            condition_latent=2.0 * latent - 1.0,
+            eta=eta,
+            generator=generator,
+            callback=callback,
+        )
+        return (x0 + 1.0) / 2.0
+
+    def transfer(self, content: Tensor, exposure: Tensor) -> Tensor:
+        """`content` rendered at the exposure and colour of `exposure`, both (b, 3, h, w) in [0, 1]; no sampling.
+
+        With a reference as `exposure` this is the best that the decoder can do with a perfect latent.
+        """
+        height, width = content.shape[2:]
+        with self.autocast(content.device):
+            _, skips = self.model.encode(_pad(content, self.config.multiple), mean=content.mean(dim=(1, 2, 3)))
+            latent = self.model.latent(_pad(exposure, self.config.multiple))
+        return self.decode(latent.float(), skips)[..., :height, :width].clamp(0.0, 1.0)
+
+    def predict(self, x: Tensor, t: Tensor, condition: Tensor) -> Tensor:
+        """The UNet's float32 prediction for x_t (b, c, h, w) at timesteps t (b,)."""
+        with self.autocast(x.device):
+            return self.unet(x, t, condition).float()
+
+    def decode(self, latent: Tensor, skips: Skips) -> Tensor:
+        """The decoder's float32 image, not clamped."""
+        with self.autocast(latent.device):
+            return self.model.decode(latent, skips).float()
+
+    def noise_shape(self, dark: Tensor) -> tuple[int, int, int, int]:
+        """Shape of the starting noise for pictures (b, 3, h, w)."""
+        b, _, h, w = dark.shape
+        m = self.config.multiple
+        return b, self.config.latent_channels, -(-h // m) * m // 8, -(-w // m) * m // 8
+
+    def autocast(self, device: torch.device) -> AbstractContextManager:
+        """The context that the networks run in."""
+        if self.autocast_dtype is None:
+            return nullcontext()
+        return torch.autocast(device.type, self.autocast_dtype)
+
+
+def draw_noise(shape: tuple[int, int, int, int], generator: Generators, device: torch.device) -> Tensor:
+    """Standard normal noise (b, c, h, w), drawn on the generators' own device so that a seed means the same anywhere."""
+    if isinstance(generator, Sequence):
+        if len(generator) != shape[0]:
+            raise ValueError(f"generator: expected one per picture, {shape[0]} of them, got {len(generator)}")
+        return torch.cat([draw_noise((1, *shape[1:]), g, device) for g in generator])
+    source = generator.device if generator is not None else device
+    return torch.randn(shape, generator=generator, device=source).to(device)
+
+
+def _pad(image: Tensor, multiple: int) -> Tensor:
+    """`image` extended on the right and bottom to multiples of `multiple`, by reflection as far as it goes."""
+    height, width = image.shape[2:]
+    bottom, right = -height % multiple, -width % multiple
+    if bottom or right:
+        reflected = min(bottom, height - 1), min(right, width - 1)
+        image = F.pad(image, (0, reflected[1], 0, reflected[0]), mode="reflect")
+        image = F.pad(image, (0, right - reflected[1], 0, bottom - reflected[0]), mode="replicate")
+    return image

@@ -1,0 +1,7 @@
+"""Training: the two stages as LightningModules, and their callbacks."""
+
+from .callbacks import AveragedExport, PictureGrid
+from .content_transfer import ContentTransfer
+from .latent_diffusion import LatentDiffusion
+
+__all__ = ["AveragedExport", "ContentTransfer", "LatentDiffusion", "PictureGrid"]

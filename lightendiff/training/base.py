@@ -1,0 +1,132 @@
+"""What both training stages share: deterministic steps, the optimizer, validation and logging."""
+
+from __future__ import annotations
+
+import math
+from contextlib import AbstractContextManager
+from dataclasses import replace
+from typing import Any
+
+import lightning
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..checkpoints import load_restorer
+from ..data.augment import BatchAugment
+from ..data.degradations import SensorModel
+from ..metrics import brightness_matched, psnr, ssim
+from ..models.presets import PRESETS, PresetName
+from ..restorer import Restorer
+
+Batch = dict[str, Any]
+
+
+class RestorationTraining(lightning.LightningModule):
+    """Base of the two stages. A stage says what its losses are and how it restores a validation picture.
+
+    All randomness of a step comes from a generator seeded by (seed, number of the batch's first sample), so a run
+    that was interrupted and resumed equals one that was not.
+
+    Args:
+        preset: the architecture.
+        init_from: an inference folder to start from; its architecture must be the preset's.
+        num_inference_steps: replaces the preset's default.
+        start_timestep: replaces the preset's; null keeps it.
+        learning_rate: peak of AdamW's, after `warmup_steps` of linear warm-up and before a cosine decay over the
+            trainer's `max_steps` to `final_learning_rate`.
+        final_learning_rate: at the end of the run.
+        warmup_steps: optimizer steps of warm-up.
+        weight_decay: AdamW's.
+        seed: of augmentation, noise and timesteps.
+        sensor: ranges of the sensor model that darkens normal-light pictures.
+    """
+
+    def __init__(
+        self,
+        preset: PresetName = "default",
+        init_from: str | None = None,
+        num_inference_steps: int | None = None,
+        start_timestep: int | None = None,
+        learning_rate: float = 4e-4,
+        final_learning_rate: float = 1e-6,
+        warmup_steps: int = 200,
+        weight_decay: float = 1e-4,
+        seed: int = 0,
+        sensor: SensorModel | None = None,
+    ) -> None:
+        super().__init__()
+        if preset not in PRESETS:
+            raise ValueError(f"preset: expected one of {sorted(PRESETS)}, got {preset!r}")
+        sampling = {"num_inference_steps": num_inference_steps, "start_timestep": start_timestep}
+        self.restorer = Restorer(replace(PRESETS[preset], **{k: v for k, v in sampling.items() if v is not None}))
+        if init_from is not None:
+            self.restorer.load_state_dict(load_restorer(init_from).state_dict())
+        self.restorer.to(memory_format=torch.channels_last)
+        self.augment = BatchAugment(sensor or SensorModel())
+        self.learning_rate, self.final_learning_rate = learning_rate, final_learning_rate
+        self.warmup_steps, self.weight_decay, self.seed = warmup_steps, weight_decay, seed
+
+    def losses(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
+        """The named, weighted losses of an augmented batch; their sum is minimised."""
+        raise NotImplementedError
+
+    def restore(self, dark: Tensor, reference: Tensor, generator: torch.Generator) -> Tensor:
+        """What this stage makes of a validation picture, (1, 3, h, w) in [0, 1]."""
+        raise NotImplementedError
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        generator = self.generator(batch["number"])
+        losses = self.losses(self.augment(batch, generator), generator)
+        total = torch.stack(list(losses.values())).sum()
+        if not torch.isfinite(total):
+            values = {name: float(loss) for name, loss in losses.items()}
+            raise FloatingPointError(f"loss {values} at step {self.global_step}; the batch was {', '.join(batch['names'])}")
+        self.log_dict({f"train/{name}": loss.detach() for name, loss in losses.items()})
+        self.log("loss", total.detach(), prog_bar=True, logger=False)
+        return total
+
+    def validation_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> dict[str, Any]:
+        dark, reference = (batch[key].float() / 255.0 for key in ("dark", "target"))
+        restored = self.restore(dark, reference, self.generator(batch_idx))
+        with self.full_precision():
+            matched = brightness_matched(restored, reference)
+            values = {
+                "psnr": psnr(restored, reference).mean(),
+                "ssim": ssim(restored, reference).mean(),
+                "psnr_matched": psnr(matched, reference).mean(),
+            }
+        name = self.trainer.datamodule.val_names[dataloader_idx]  # type: ignore[attr-defined]
+        self.log_dict(
+            {f"{name}/{key}": value.clamp(max=100.0) for key, value in values.items()},
+            add_dataloader_idx=False,
+            batch_size=1,
+            sync_dist=True,
+        )
+        return {"set": name, "dark": dark, "restored": restored, "reference": reference}
+
+    def generator(self, *key: int) -> torch.Generator:
+        """A generator on this module's device that depends on the seed and `key` alone."""
+        state = int(np.random.SeedSequence([self.seed, *key]).generate_state(1, np.uint64)[0] >> np.uint64(1))
+        return torch.Generator(self.device).manual_seed(state)
+
+    def full_precision(self) -> AbstractContextManager:
+        """Context for losses and metrics, whose sums and differences need float32."""
+        return torch.autocast(self.device.type, enabled=False)
+
+    def configure_optimizers(self) -> Any:
+        parameters = [p for p in self.restorer.parameters() if p.requires_grad]
+        optimizer = torch.optim.AdamW(parameters, lr=self.learning_rate, weight_decay=self.weight_decay)
+        steps = self.trainer.estimated_stepping_batches
+        if not math.isfinite(steps):
+            raise ValueError("trainer.max_steps: the learning rate decays over the run, so its length must be given")
+        floor = self.final_learning_rate / self.learning_rate
+
+        def factor(step: int) -> float:
+            if step < self.warmup_steps:
+                return (step + 1) / self.warmup_steps
+            progress = min(1.0, (step - self.warmup_steps) / max(1, steps - self.warmup_steps))
+            return floor + (1.0 - floor) * (1.0 + math.cos(math.pi * progress)) / 2.0
+
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}

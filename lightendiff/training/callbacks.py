@@ -1,0 +1,84 @@
+"""Callbacks: averaged weights exported as an inference folder, and picture grids of the validation sets."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import lightning
+import torch
+from lightning.pytorch.callbacks import Callback, EMAWeightAveraging
+from lightning.pytorch.loggers import TensorBoardLogger
+from torch import Tensor
+from torchvision.utils import make_grid, save_image
+
+from ..checkpoints import save_restorer
+from .base import RestorationTraining
+
+
+class AveragedExport(EMAWeightAveraging):
+    """Averages the weights exponentially, validates the average, and exports it after each validation.
+
+    Args:
+        folder: the inference folder to write, which `infer.py --weights` takes; each export replaces the last.
+        decay: of the average, per optimizer step.
+        half: export half-precision weights.
+    """
+
+    def __init__(self, folder: str, decay: float = 0.999, half: bool = False) -> None:
+        super().__init__(decay=decay)
+        self.folder, self.half = folder, half
+
+    def on_validation_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        # Here the module still holds the average, which the base class is about to swap out again.
+        if trainer.is_global_zero and not trainer.sanity_checking and isinstance(pl_module, RestorationTraining):
+            save_restorer(pl_module.restorer, self.folder, half=self.half)
+        super().on_validation_epoch_end(trainer, pl_module)
+
+
+class PictureGrid(Callback):
+    """Writes a grid (dark | restored | reference, a row a picture) of each validation set, as JPEG and to TensorBoard.
+
+    Args:
+        folder: where `<set>.jpg` is written; each validation replaces the last.
+        count: the first so many pictures of each set.
+        height: of a picture in the grid, in pixels.
+    """
+
+    def __init__(self, folder: str, count: int = 6, height: int = 200) -> None:
+        self.folder, self.count, self.height = folder, count, height
+        self.rows: dict[str, list[Tensor]] = {}
+
+    def on_validation_batch_end(
+        self,
+        trainer: lightning.Trainer,
+        pl_module: lightning.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        rows = self.rows.setdefault(outputs["set"], [])
+        if len(rows) < 3 * self.count:
+            for key in ("dark", "restored", "reference"):
+                picture = outputs[key][0].float().cpu()
+                width = max(1, round(picture.shape[2] * self.height / picture.shape[1]))
+                size = (self.height, width)
+                rows.append(torch.nn.functional.interpolate(picture[None], size, mode="area")[0].clamp(0.0, 1.0))
+
+    def on_validation_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        if trainer.is_global_zero and not trainer.sanity_checking:
+            for name, rows in self.rows.items():
+                self._write(trainer, name, rows)
+        self.rows = {}
+
+    def _write(self, trainer: lightning.Trainer, name: str, rows: list[Tensor]) -> None:
+        width = max(picture.shape[2] for picture in rows)
+        padded = [torch.nn.functional.pad(picture, (0, width - picture.shape[2])) for picture in rows]
+        grid = make_grid(padded, nrow=3)
+        folder = Path(self.folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        save_image(grid, folder / f"{name}.jpg")
+        for logger in trainer.loggers:
+            if isinstance(logger, TensorBoardLogger):
+                logger.experiment.add_image(f"{name}/dark-restored-reference", grid, trainer.global_step)

@@ -1,0 +1,72 @@
+"""Stage 1: the content transfer network learns to render one picture's content at another's exposure."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..losses import restoration_loss, retinex_losses
+from .base import Batch, RestorationTraining
+
+
+class ContentTransfer(RestorationTraining):
+    """Trains encoder, decomposition and decoder on pairs of exposures of the same content.
+
+    The decoder gets the dark picture's skips and the target's latent. Because targets are re-exposed at random, the
+    answer can't be guessed from the skips: the latent must carry exposure and colour.
+
+    Args:
+        ssim_weight: weight of 1 − SSIM beside the Charbonnier loss.
+        retinex_weight: weight of the latent Retinex losses (the paper's λ; its smoothness term has a tenth of it).
+        reexpose_probability: how many targets are re-exposed.
+        base: see `RestorationTraining`.
+    """
+
+    def __init__(
+        self, ssim_weight: float = 0.3, retinex_weight: float = 0.1, reexpose_probability: float = 0.5, **base: Any
+    ) -> None:
+        super().__init__(**base)
+        self.ssim_weight, self.retinex_weight = ssim_weight, retinex_weight
+        self.reexpose_probability = reexpose_probability
+        # What only the diffusion model uses is trained with it.
+        self.restorer.unet.requires_grad_(False)
+
+    def losses(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
+        model = self.restorer.model
+        target = reexpose(batch["target"], self.reexpose_probability, generator)
+        dark_latent, skips = model.encode(batch["dark"], batch["mean"])
+        latent = model.latent(target)
+        image = model.decode(latent, skips)
+        with self.full_precision():
+            losses = {"content": restoration_loss(image.float(), target, self.ssim_weight, matched_weight=0.0)}
+            if self.retinex_weight > 0:
+                latents = [dark_latent.float(), latent.float()]
+                parts = [model.decompose(z) for z in latents]
+                retinex = retinex_losses(latents, parts)
+                losses["retinex"] = self.retinex_weight * (
+                    retinex["reconstruction"] + retinex["reflectance"] + 0.1 * retinex["smoothness"]
+                )
+        return losses
+
+    def restore(self, dark: Tensor, reference: Tensor, generator: torch.Generator) -> Tensor:
+        """The dark picture's content at the reference's own exposure: an upper bound for stage 2."""
+        return self.restorer.transfer(dark, reference)
+
+
+def reexpose(image: Tensor, probability: float, generator: torch.Generator) -> Tensor:
+    """(b, 3, h, w) in [0, 1] with some pictures at another exposure, contrast and tint.
+
+    Gain 2^[−2, 1], gamma 2^[−0.5, 0.5], each channel's gain 2^[−0.15, 0.15] beside it; values above 1 roll off.
+    """
+
+    def uniform(low: float, high: float, channels: int = 1) -> Tensor:
+        draw = torch.rand((image.shape[0], channels, 1, 1), generator=generator, device=image.device)
+        return low + (high - low) * draw
+
+    gain = 2.0 ** (uniform(-2.0, 1.0) + uniform(-0.15, 0.15, channels=3))
+    gamma = 2.0 ** uniform(-0.5, 0.5)
+    exposed = gain * image.clamp(min=1e-4) ** gamma
+    rolled_off = torch.where(exposed > 0.8, 0.8 + 0.2 * torch.tanh((exposed - 0.8) / 0.2), exposed)
+    return torch.where(uniform(0.0, 1.0) < probability, rolled_off, image)

@@ -1,0 +1,156 @@
+"""Stage 2: the conditional UNet learns to sample restored latents; then everything is tuned through the sampler."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from ..losses import restoration_loss
+from ..models.presets import PresetName
+from ..restorer import Restorer
+from .base import Batch, RestorationTraining
+from .content_transfer import reexpose
+
+
+class LatentDiffusion(RestorationTraining):
+    """Trains the UNet on latents of a frozen stage 1 and then, from `joint_from_step`, UNet, encoder and decoder
+    jointly with image losses through the sampler's own trajectories.
+
+    The joint phase draws the number of sampling steps at random, so that few and many steps agree. Some of its
+    batches repeat stage 1's content transfer, so that the latent goes on meaning exposure and colour. The branch
+    that makes latents stays frozen throughout: it defines the space in which the UNet works.
+
+    Args:
+        regime: `paired` learns from the references' latents; `unpaired` (LightenDiffusion, eq. 9) from the reflectance
+            of a dark picture under the illumination of an unrelated normal-light one, with its self-constrained
+            consistency loss.
+        joint_from_step: step at which the joint phase begins; None for never (the paper's way).
+        rollout_steps: the numbers of sampling steps that are drawn from.
+        latent_weight: weight of the latent loss on the sampled latent in the joint phase.
+        transfer_probability: share of joint batches that repeat content transfer.
+        ssim_weight: weight of 1 − SSIM in image losses.
+        matched_weight: share of the brightness-matched image loss.
+        consistency_weight: weight of the unpaired regime's consistency loss.
+        base: see `RestorationTraining`.
+    """
+
+    def __init__(
+        self,
+        regime: Literal["paired", "unpaired"] = "paired",
+        joint_from_step: int | None = None,
+        rollout_steps: Sequence[int] = (1, 2, 4),
+        latent_weight: float = 1.0,
+        transfer_probability: float = 0.15,
+        ssim_weight: float = 0.3,
+        matched_weight: float = 0.5,
+        consistency_weight: float = 0.001,
+        **base: Any,
+    ) -> None:
+        super().__init__(**base)
+        if regime not in ("paired", "unpaired"):
+            raise ValueError(f"regime: expected 'paired' or 'unpaired', got {regime!r}")
+        if regime == "unpaired" and joint_from_step is not None:
+            raise ValueError("joint_from_step: image losses need pairs; the unpaired regime takes null")
+        self.regime, self.joint_from_step, self.rollout_steps = regime, joint_from_step, list(rollout_steps)
+        self.latent_weight, self.transfer_probability = latent_weight, transfer_probability
+        self.ssim_weight, self.matched_weight, self.consistency_weight = ssim_weight, matched_weight, consistency_weight
+        self.restorer.model.freeze_latent()
+        if joint_from_step is None:
+            self.restorer.model.decoder.requires_grad_(False)
+
+    @property
+    def joint(self) -> bool:
+        """Whether the joint phase has begun."""
+        return self.joint_from_step is not None and self.global_step >= self.joint_from_step
+
+    def losses(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
+        model = self.restorer.model
+        if self.joint and self._uniform(generator) < self.transfer_probability:
+            return self.transfer_losses(batch, generator)
+        with torch.set_grad_enabled(self.joint):
+            latent, skips = model.encode(batch["dark"], batch["mean"])
+        condition = model.condition(latent, skips)
+        with torch.no_grad():
+            target_latent = self.target_latent(latent, batch["target"])
+        losses = {"diffusion": self.diffusion_loss(target_latent, condition, generator)}
+        if self.joint:
+            losses |= self.rollout_losses(batch, latent, skips, condition, target_latent, generator)
+        elif self.regime == "unpaired":
+            losses["consistency"] = self.consistency_loss(latent, condition, generator)
+        return losses
+
+    def target_latent(self, latent: Tensor, target: Tensor) -> Tensor:
+        """The latent to be sampled, in [0, 1]."""
+        model = self.restorer.model
+        target_latent = model.latent(target)
+        if self.regime == "paired":
+            return target_latent.float()
+        reflectance, _ = model.decompose(latent)
+        _, illumination = model.decompose(target_latent)
+        return (reflectance * illumination).float()
+
+    def diffusion_loss(self, target_latent: Tensor, condition: Tensor, generator: torch.Generator) -> Tensor:
+        """Mean squared error of the prediction at a random timestep of each picture."""
+        scheduler = self.restorer.scheduler
+        x0 = 2.0 * target_latent - 1.0
+        noise = self._noise(x0, generator)
+        t = torch.randint(0, len(scheduler), (x0.shape[0],), generator=generator, device=x0.device)
+        x_t = scheduler.add_noise(x0, noise, t)
+        goal = {
+            "epsilon": lambda: noise,
+            "sample": lambda: x0,
+            "v_prediction": lambda: scheduler.get_velocity(x0, noise, t),
+        }[scheduler.config.prediction_type]()
+        return F.mse_loss(self.restorer.predict(x_t, t, condition), goal)
+
+    def rollout_losses(
+        self,
+        batch: Batch,
+        latent: Tensor,
+        skips: list[Tensor],
+        condition: Tensor,
+        target_latent: Tensor,
+        generator: torch.Generator,
+    ) -> dict[str, Tensor]:
+        """Losses of pictures that were sampled as in inference, with a random number of steps."""
+        steps = self.rollout_steps[int(self._uniform(generator) * len(self.rollout_steps))]
+        noise = self._noise(target_latent, generator)
+        sampled = self.restorer.sample_latent(latent.float(), condition, noise, num_inference_steps=steps)
+        image = self.restorer.decode(sampled, skips)
+        with self.full_precision():
+            return {
+                "image": restoration_loss(image, batch["target"], self.ssim_weight, self.matched_weight),
+                "latent": self.latent_weight * F.mse_loss(sampled, target_latent),
+            }
+
+    def transfer_losses(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
+        """Stage 1's content transfer."""
+        model = self.restorer.model
+        target = reexpose(batch["target"], 0.5, generator)
+        _, skips = model.encode(batch["dark"], batch["mean"])
+        with torch.no_grad():
+            latent = model.latent(target)
+        image = self.restorer.decode(latent.float(), skips)
+        with self.full_precision():
+            return {"transfer": restoration_loss(image, target, self.ssim_weight, matched_weight=0.0)}
+
+    def consistency_loss(self, latent: Tensor, condition: Tensor, generator: torch.Generator) -> Tensor:
+        """L1 distance of the sampled latent to R ⊙ L^0.2 of the dark picture (LightenDiffusion, eq. 10)."""
+        with torch.no_grad():
+            reflectance, illumination = self.restorer.model.decompose(latent)
+            expected = (reflectance * illumination**0.2).float()
+        sampled = self.restorer.sample_latent(latent.float(), condition, self._noise(expected, generator))
+        return self.consistency_weight * F.l1_loss(sampled, expected)
+
+    def restore(self, dark: Tensor, reference: Tensor, generator: torch.Generator) -> Tensor:
+        return self.restorer(dark, generator=generator)
+
+    def _noise(self, like: Tensor, generator: torch.Generator) -> Tensor:
+        return torch.randn(like.shape, generator=generator, device=like.device)
+
+    def _uniform(self, generator: torch.Generator) -> float:
+        return float(torch.rand((), generator=generator, device=generator.device))

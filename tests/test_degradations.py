@@ -1,0 +1,241 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from kornia.color import rgb_to_linear_rgb
+
+from lightendiff.data.augment import BatchAugment
+from lightendiff.data.degradations import SensorModel, SensorParameters, darken
+
+
+def parameters(count: int = 1, **values: float) -> SensorParameters:
+    """Nothing but what is asked for: no noise, no tint, no JPEG."""
+    names = ("exposure", "shot", "read", "rows", "correlation", "grain", "jpeg_quality")
+    defaults = dict.fromkeys(names, 0.0) | {"grain": 0.1, "jpeg_quality": 101.0}
+    tensors = {name: torch.full((count,), float(value)) for name, value in (defaults | values).items()}
+    return SensorParameters(**tensors, tint=torch.zeros(count, 3), gains=torch.ones(count, 3))
+
+
+def generator(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def noise(dark: torch.Tensor) -> torch.Tensor:
+    """Noise of a picture of one colour, in linear light."""
+    linear = rgb_to_linear_rgb(dark).double()
+    return linear - linear.mean((2, 3), keepdim=True)
+
+
+GREY = torch.full((1, 3, 256, 256), 0.5)
+LINEAR = ((0.5 + 0.055) / 1.055) ** 2.4  # of GREY, by the sRGB standard
+
+
+def test_exposure_is_a_factor_in_linear_light() -> None:
+    target = torch.linspace(0, 1, 3 * 64).reshape(1, 3, 8, 8)
+    linear = np.where(target <= 0.04045, target / 12.92, ((target + 0.055) / 1.055) ** 2.4) / 8
+    expected = np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055)
+    dark = darken(target, parameters(exposure=-3))
+    np.testing.assert_allclose(dark * 255, np.round(expected * 255), atol=1e-3)
+
+
+def test_nothing_asked_for_changes_nothing() -> None:
+    target = torch.randint(0, 256, (2, 3, 9, 7), generator=generator()) / 255
+    torch.testing.assert_close(darken(target, parameters(2)), target)
+
+
+def test_tint_is_an_exposure_per_channel() -> None:
+    tint = torch.tensor([[-1.0, 0.0, -2.0]])
+    dark = darken(GREY[..., :4, :4], replace(parameters(), tint=tint))
+    linear = rgb_to_linear_rgb(dark)[0, :, 0, 0]
+    torch.testing.assert_close(linear, LINEAR * torch.tensor([1 / 2, 1, 1 / 4]), rtol=0.02, atol=0)
+
+
+@pytest.mark.parametrize(
+    ("exposure", "shot", "read"), [(0, 1e-3, 0.0), (-2, 1e-3, 0.0), (-1, 0.0, 0.01), (-1, 4e-4, 0.01)]
+)
+def test_noise_variance_is_shot_times_light_plus_read(exposure: float, shot: float, read: float) -> None:
+    dark = darken(GREY, parameters(exposure=exposure, shot=shot, read=read), generator())
+    variance = noise(dark).square().mean().item()
+    assert variance == pytest.approx(shot * LINEAR * 2**exposure + read**2, rel=0.03)
+
+
+def test_white_balance_gains_amplify_noise() -> None:
+    gains = torch.tensor([[3.0, 1.0, 2.0]])
+    shot = darken(GREY, replace(parameters(shot=1e-3), gains=gains), generator())
+    read = darken(GREY, replace(parameters(read=0.01), gains=gains), generator())
+    np.testing.assert_allclose(noise(shot).square().mean((0, 2, 3)), 1e-3 * LINEAR * gains[0], rtol=0.04)
+    np.testing.assert_allclose(noise(read).square().mean((0, 2, 3)), 1e-4 * gains[0] ** 2, rtol=0.04)
+
+
+def test_grain_keeps_the_variance_and_correlates_neighbours() -> None:
+    sigma = 0.6
+    n = noise(darken(GREY, parameters(read=0.02, grain=sigma), generator()))
+    assert n.square().mean().item() == pytest.approx(0.02**2, rel=0.03)
+    kernel = np.exp(-((np.arange(5) - 2) ** 2) / (2 * sigma**2))
+    expected = (kernel[1:] * kernel[:-1]).sum() / (kernel**2).sum()
+    for axis in (2, 3):
+        neighbours = (n * n.roll(1, axis)).mean() / n.square().mean()
+        assert neighbours.item() == pytest.approx(expected, abs=0.02)
+
+
+def test_channels_share_part_of_the_noise() -> None:
+    n = noise(darken(GREY, parameters(read=0.02, correlation=0.3), generator()))
+    np.testing.assert_allclose(np.corrcoef(n.reshape(3, -1))[[0, 0, 1], [1, 2, 2]], 0.3, atol=0.02)
+
+
+def test_rows_share_their_noise() -> None:
+    target = GREY.expand(1, 3, 256, 256)
+    n = noise(darken(target, parameters(read=0.01, rows=1.0), generator()))
+    rows = n.mean((1, 3))  # the noise of single pixels averages out over 3 · 256 of them
+    assert rows.square().mean().item() == pytest.approx(0.01**2, rel=0.25)
+    assert n.mean((1, 2)).square().mean().item() < 1e-6
+
+
+def test_jpeg_is_close_to_a_real_one() -> None:
+    y, x = np.mgrid[:64, :80] / 12
+    pixels = np.stack([128 + 100 * np.sin(x + y), 128 + 60 * np.cos(2 * x), 100 + 90 * np.sin(y - x)], -1)
+    pixels = (pixels + np.random.default_rng(0).normal(0, 8, pixels.shape)).clip(0, 255).round().astype(np.uint8)
+    target = torch.from_numpy(pixels).permute(2, 0, 1)[None] / 255
+    ours = darken(target, parameters(jpeg_quality=50))[0].permute(1, 2, 0).numpy() * 255
+    real = cv2.imdecode(cv2.imencode(".jpg", pixels[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 50])[1], cv2.IMREAD_COLOR)
+    damage = np.square(real[..., ::-1].astype(float) - pixels).mean()
+    assert np.square(ours - pixels).mean() == pytest.approx(damage, rel=0.25)
+    assert np.square(ours - real[..., ::-1]).mean() < damage / 4
+
+
+def test_each_image_has_its_own_parameters() -> None:
+    target = torch.rand(3, 3, 32, 48, generator=generator())
+    p = replace(
+        parameters(3), exposure=torch.tensor([-1.0, -3.0, -5.0]), jpeg_quality=torch.tensor([101.0, 70.0, 101.0])
+    )
+    together = darken(target, p)
+    for i in range(3):
+        alone = SensorParameters(**{name: value[i : i + 1] for name, value in vars(p).items()})
+        torch.testing.assert_close(together[i : i + 1], darken(target[i : i + 1], alone))
+
+
+def test_output_is_in_8_bit_steps_and_repeatable() -> None:
+    target = torch.rand(4, 3, 17, 31, generator=generator())
+    drawn = SensorModel(jpeg=0.5).draw(4, generator(1))
+    dark = darken(target, drawn, generator(2))
+    assert dark.shape == target.shape
+    assert dark.dtype == torch.float32
+    torch.testing.assert_close(dark * 255, (dark * 255).round(), atol=1e-4, rtol=0)
+    assert dark.min() >= 0
+    assert dark.max() <= 1
+    torch.testing.assert_close(darken(target, drawn, generator(2)), dark, rtol=0, atol=0)
+
+
+def test_parameters_are_drawn_from_the_ranges() -> None:
+    model = SensorModel(jpeg=0.25)
+    drawn = model.draw(4000, generator())
+    for name in ("exposure", "shot", "read", "rows", "correlation", "grain"):
+        low, high = getattr(model, name)
+        value = getattr(drawn, name)
+        assert value.min() >= low - 1e-5 * abs(low)
+        assert value.max() <= high + 1e-5 * abs(high)
+        assert value.max() - value.min() > 0.9 * (high - low)
+    assert drawn.tint.std().item() == pytest.approx(model.tint, rel=0.05)
+    stored = drawn.jpeg_quality <= 100
+    assert stored.float().mean().item() == pytest.approx(0.25, abs=0.03)
+    assert drawn.jpeg_quality[stored].min() >= model.jpeg_quality[0]
+    assert (drawn.gains[:, 1] == 1).all()
+
+
+def test_default_ranges_contain_what_was_measured_on_lol() -> None:
+    model = SensorModel()
+    assert model.shot[0] <= 3.3e-5 < 1.3e-4 <= model.shot[1]
+    assert model.exposure[0] <= -6.4 < -3.6 <= model.exposure[1]
+    assert model.red_gain[1] >= 3.0
+    assert model.blue_gain[1] >= 1.7
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"exposure": (-1, -3)}, r"exposure must be \(lowest, highest\), got \(-1, -3\)"),
+        ({"shot": (0.0, 1.0)}, "shot must be positive"),
+        ({"jpeg": 1.5}, "jpeg must be a probability, got 1.5"),
+    ],
+)
+def test_sensor_model_errors(options: dict, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        SensorModel(**options)
+
+
+@pytest.mark.parametrize("shape", [(3, 8, 8), (1, 1, 8, 8), (2, 3, 8, 8)])
+def test_darken_rejects_other_shapes(shape: tuple[int, ...]) -> None:
+    with pytest.raises(ValueError, match=r"target must be \(b,3,h,w\) with b = 1"):
+        darken(torch.zeros(shape), parameters())
+
+
+def batch(count: int = 64, size: tuple[int, int] = (8, 8), darken: bool = False) -> dict:
+    target = torch.randint(60, 256, (count, 3, *size), dtype=torch.uint8, generator=generator())
+    return {
+        "dark": target if darken else target // 4,
+        "target": target,
+        "darken": torch.full((count,), darken),
+        "mean": torch.full((count,), 0.25),
+        "target_mean": torch.full((count,), 0.5),
+        "names": [str(i) for i in range(count)],
+    }
+
+
+def test_augmentation_without_flips_only_converts() -> None:
+    given = batch()
+    out = BatchAugment(flips=False)(given, generator())
+    assert out["dark"].dtype == out["target"].dtype == torch.float32
+    torch.testing.assert_close(out["dark"] * 255, given["dark"].float())
+    torch.testing.assert_close(out["target"] * 255, given["target"].float())
+    torch.testing.assert_close(out["mean"], given["mean"])
+    assert out["names"] == given["names"]
+
+
+@pytest.mark.parametrize(("size", "kinds"), [((8, 8), 8), ((6, 8), 4)])
+def test_flips_are_the_symmetries_of_the_crop_and_alike_for_both(size: tuple[int, int], kinds: int) -> None:
+    given = batch(size=size)
+    out = BatchAugment()(given, generator())
+    seen = set()
+    for i in range(len(given["names"])):
+        for kind in range(kinds):
+            flips = [axis for bit, axis in ((1, -1), (2, -2)) if kind & bit]
+            dark, target = (given[key][i].flip(flips) for key in ("dark", "target"))
+            if kind & 4:
+                dark, target = dark.mT, target.mT
+            if torch.allclose(out["target"][i] * 255, target.float()):
+                torch.testing.assert_close(out["dark"][i] * 255, dark.float())
+                seen.add(kind)
+                break
+        else:
+            pytest.fail(f"sample {i} is no flip of the original")
+    assert len(seen) == kinds
+
+
+def test_marked_samples_are_darkened_and_their_mean_follows() -> None:
+    given = batch(4, (32, 32), darken=True)
+    given["darken"] = torch.tensor([True, False, True, False])
+    model = SensorModel(exposure=(-3, -3), tint=0, shot=(1e-20, 1e-20), read=(1e-12, 1e-12), jpeg=0)
+    out = BatchAugment(model, flips=False)(given, generator())
+    target = given["target"].float() / 255
+    torch.testing.assert_close(out["target"], target)
+    torch.testing.assert_close(out["dark"][1::2], target[1::2])
+    torch.testing.assert_close(out["dark"][::2], darken(target[::2], parameters(2, exposure=-3)))
+    ratio = out["dark"].mean((1, 2, 3)) / target.mean((1, 2, 3))
+    torch.testing.assert_close(out["mean"], torch.where(given["darken"], 0.5 * ratio, 0.25))
+
+
+def test_augmentation_depends_on_its_generator_only() -> None:
+    given = batch(8, (32, 32), darken=True)
+    augment = BatchAugment()
+    torch.manual_seed(1)
+    one = augment(given, generator(5))
+    torch.manual_seed(2)
+    with torch.autocast("cpu", torch.bfloat16):
+        torch.testing.assert_close(augment(given, generator(5))["dark"], one["dark"], rtol=0, atol=0)
+    same, other = augment(given, generator(5)), augment(given, generator(6))
+    torch.testing.assert_close(one["dark"], same["dark"], rtol=0, atol=0)
+    assert (one["dark"] != other["dark"]).any()
