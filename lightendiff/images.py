@@ -439,12 +439,13 @@ def _encode_jpeg(array: np.ndarray, picture: Picture, quality: int | None, notes
             notes.append(f"JPEG holds at most 64 KB of {name}: it is left out")
     segments = [b"\xff\xe1" + struct.pack(">H", len(xmp) + 2) + xmp] if 0 < len(xmp) <= _JPEG_SEGMENT else []
     segments += [b"\xff\xed" + struct.pack(">H", len(block) + 2) + block for block in source.get("segments", ())]
-    options: dict[str, Any] = {"quality": quality or _DEFAULT_QUALITY, "progressive": source.get("progressive", False)}
+    options: dict[str, Any] = {"progressive": source.get("progressive", False)}
     if quality is None and source.get("qtables"):
         options |= {"qtables": source["qtables"]}
+    else:
+        options |= {"quality": quality or _DEFAULT_QUALITY}
     if array.shape[2] == 3:
-        sharp = options["quality"] >= 90
-        options |= {"subsampling": source.get("subsampling", 0 if sharp else 2)}
+        options |= {"subsampling": source.get("subsampling", 2 if quality and quality < 90 else 0)}
     if len(exif) <= _JPEG_SEGMENT:
         options |= {"exif": exif}
     if picture.dpi:
@@ -508,13 +509,12 @@ def _encode_tiff(array: np.ndarray, picture: Picture, quality: int | None, notes
         data.extend(block)
         return len(data) - len(block)
 
-    def add(tag: int, code: str, *values: Any) -> None:
-        kind, count = {"H": 3, "I": 4, "s": 7}[code[-1]], len(values)
-        if code == "s":
-            code, count = f"{len(values[0])}s", len(values[0])
-        block = struct.pack(order + (code if kind == 7 else code * count), *values)
-        field_ = block.ljust(4, b"\0") if len(block) <= 4 else struct.pack(order + "I", append(block))
-        entries[tag] = struct.pack(order + "HHI", tag, kind, count) + field_
+    def add(tag: int, code: str, *values: int) -> None:
+        add_block(tag, {"H": 3, "I": 4}[code], len(values), struct.pack(order + code * len(values), *values))
+
+    def add_block(tag: int, kind: int, count: int, block: bytes) -> None:
+        place = block.ljust(4, b"\0") if len(block) <= 4 else struct.pack(order + "I", append(block))
+        entries[tag] = struct.pack(order + "HHI", tag, kind, count) + place
 
     height, width, channels = array.shape
     rows = max(1, 2**20 // array[0].nbytes)
@@ -532,13 +532,12 @@ def _encode_tiff(array: np.ndarray, picture: Picture, quality: int | None, notes
     add(317, "H", 2)
     if channels in (2, 4):
         add(338, "H", 2)  # alpha, not multiplied in
-    for tag, block in ((_XMP, picture.xmp), (_ICC, picture.icc_profile)):
+    for tag, kind, block in ((_XMP, 1, picture.xmp), (_ICC, 7, picture.icc_profile)):
         if block:
-            add(tag, "s", block)
+            add_block(tag, kind, len(block), block)
     if picture.dpi and _RESOLUTION_X not in entries:
         for tag, dpi in zip((_RESOLUTION_X, _RESOLUTION_Y), picture.dpi, strict=True):
-            at = append(struct.pack(order + "II", round(dpi * 1000), 1000))
-            entries[tag] = struct.pack(order + "HHII", tag, 5, 1, at)
+            add_block(tag, 5, 1, struct.pack(order + "II", round(dpi * 1000), 1000))
         add(_RESOLUTION_UNIT, "H", 2)
     directory = struct.pack(order + "H", len(entries)) + b"".join(entries[tag] for tag in sorted(entries)) + bytes(4)
     struct.pack_into(order + "I", data, 4, append(directory))

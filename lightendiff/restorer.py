@@ -62,7 +62,7 @@ class Restorer(nn.Module):
             noise: the starting noise, of shape `noise_shape(dark)`; drawn from `generator` when not given.
             generator: one for the batch, or a list with one per picture, which makes a picture's result independent
                 of its batch.
-            clamp: limit the latent and the result to [0, 1].
+            clamp: limit the result to [0, 1] (the latent always is).
             callback: called as (step index, timestep, x₀ estimate in [-1, 1]) after each step.
 
         Returns:
@@ -87,7 +87,7 @@ class Restorer(nn.Module):
             generator=generator,
             callback=callback,
         )
-        output = self.decode(restored.clamp(0.0, 1.0) if clamp else restored, skips)[..., :height, :width]
+        output = self.decode(restored.clamp(0.0, 1.0), skips)[..., :height, :width]
         return output.clamp(0.0, 1.0) if clamp else output
 
     def sample_latent(
@@ -96,7 +96,7 @@ class Restorer(nn.Module):
         condition: Tensor,
         noise: Tensor,
         *,
-        num_inference_steps: int | None = None,
+        num_inference_steps: int | Sequence[int] | None = None,
         start_timestep: int | None = None,
         eta: float = 0.0,
         generator: Generators = None,
@@ -105,17 +105,18 @@ class Restorer(nn.Module):
         """The restored latent (b, c, h/8, w/8), in [0, 1] scale but not clamped, for a dark one and its condition."""
         steps = self.config.num_inference_steps if num_inference_steps is None else num_inference_steps
         start = self.config.start_timestep if start_timestep is None else start_timestep
-        x0 = sample(
-            lambda x, t: self.predict(x, t, condition),
-            self.scheduler,
-            noise,
-            steps,
-            start_timestep=start,
-            condition_latent=2.0 * latent - 1.0,
-            eta=eta,
-            generator=generator,
-            callback=callback,
-        )
+        with self.autocast(noise.device):  # one context, so that weights are converted once for all steps
+            x0 = sample(
+                lambda x, t: self.unet(x, t, condition).float(),
+                self.scheduler,
+                noise,
+                steps,
+                start_timestep=start,
+                condition_latent=2.0 * latent - 1.0,
+                eta=eta,
+                generator=generator,
+                callback=callback,
+            )
         return (x0 + 1.0) / 2.0
 
     def transfer(self, content: Tensor, exposure: Tensor) -> Tensor:

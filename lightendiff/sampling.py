@@ -18,7 +18,7 @@ def sample(
     predict: Predict,
     scheduler: DDIMScheduler,
     noise: torch.Tensor,
-    num_inference_steps: int,
+    num_inference_steps: int | Sequence[int],
     *,
     start_timestep: int | None = None,
     condition_latent: torch.Tensor | None = None,
@@ -38,7 +38,7 @@ def sample(
             shape of `x_t` and the meaning of the scheduler's `prediction_type`; its dtype may be a lower precision.
         scheduler: gives the timesteps and the steps between them.
         noise: (b, c, h, w), standard normal. Its dtype and device are those of the sampler's state and the result.
-        num_inference_steps: how often `predict` is called.
+        num_inference_steps: how often `predict` is called; or the timesteps themselves, descending.
         start_timestep: where to start, counted from 0 (clean); None: pure noise.
         condition_latent: shape of `noise`; read only with `start_timestep`, and then required.
         eta: 0 deterministic, 1 as stochastic as DDPM.
@@ -54,7 +54,10 @@ def sample(
         ValueError: an argument is out of range, shapes don't match, or `start_timestep` came without
             `condition_latent`.
     """
-    timesteps = scheduler.timestep_list(num_inference_steps, start_timestep)
+    if isinstance(num_inference_steps, int):
+        timesteps = scheduler.timestep_list(num_inference_steps, start_timestep)
+    else:
+        timesteps = list(num_inference_steps)
     x = _start(scheduler, noise, start_timestep, condition_latent)
     pairs = pairwise([*timesteps, -1])
     bar = tqdm(pairs, total=len(timesteps), desc="sampling", leave=False, disable=not progress)

@@ -143,7 +143,7 @@ class DDIMScheduler:
         known = inspect.signature(cls).parameters
         # diffusers lists here what was left at the default of *its* class, which is nobody's choice.
         defaulted = config.get("_use_default_values") or ()
-        values = {key: value for key, value in config.items() if key[0] != "_" and key not in defaulted}
+        values = {key: value for key, value in config.items() if not key.startswith("_") and key not in defaulted}
         if ignored := sorted(values.keys() - known.keys()):
             warnings.warn(f"{cls.__name__} doesn't know these entries of the config: {ignored}", stacklevel=2)
         return cls(**{key: value for key, value in values.items() if key in known} | overrides)

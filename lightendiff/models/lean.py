@@ -119,7 +119,7 @@ class LeanDecoder(nn.Module):
         self.modulation = nn.Sequential(
             nn.Conv2d(latent_channels, 64, 3, padding=1),
             nn.SiLU(),
-            nn.Conv2d(64, 2 * deepest, 3, padding=1),
+            nn.Conv2d(64, 2 * deepest, 1),
         )
         self.levels = nn.ModuleList(residual_blocks(c, n, i) for i, (c, n) in enumerate(zip(channels, blocks, strict=True)))
         pairs = list(zip(channels[:-1], channels[1:], strict=True))

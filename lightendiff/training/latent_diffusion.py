@@ -20,8 +20,8 @@ class LatentDiffusion(RestorationTraining):
     """Trains the UNet on latents of a frozen stage 1 and then, from `joint_from_step`, UNet, encoder and decoder
     jointly with image losses through the sampler's own trajectories.
 
-    The joint phase draws the number of sampling steps at random, so that few and many steps agree. Some of its
-    batches repeat stage 1's content transfer, so that the latent goes on meaning exposure and colour. The branch
+    The joint phase draws the number of sampling steps and their timesteps at random, so that few and many steps
+    agree. Some of its batches repeat stage 1's content transfer, so that the latent goes on meaning exposure and colour. The branch
     that makes latents stays frozen throughout: it defines the space in which the UNet works.
 
     Args:
@@ -29,7 +29,7 @@ class LatentDiffusion(RestorationTraining):
             of a dark picture under the illumination of an unrelated normal-light one, with its self-constrained
             consistency loss.
         joint_from_step: step at which the joint phase begins; None for never (the paper's way).
-        rollout_steps: the numbers of sampling steps that are drawn from.
+        rollout_steps: the numbers of sampling steps that are drawn from; repeat one to favour it.
         latent_weight: weight of the latent loss on the sampled latent in the joint phase.
         transfer_probability: share of joint batches that repeat content transfer.
         ssim_weight: weight of 1 − SSIM in image losses.
@@ -42,7 +42,7 @@ class LatentDiffusion(RestorationTraining):
         self,
         regime: Literal["paired", "unpaired"] = "paired",
         joint_from_step: int | None = None,
-        rollout_steps: Sequence[int] = (1, 2, 4),
+        rollout_steps: Sequence[int] = (1, 1, 2, 3),
         latent_weight: float = 1.0,
         transfer_probability: float = 0.15,
         ssim_weight: float = 0.3,
@@ -76,10 +76,10 @@ class LatentDiffusion(RestorationTraining):
         condition = model.condition(latent, skips)
         with torch.no_grad():
             target_latent = self.target_latent(latent, batch["target"])
-        losses = {"diffusion": self.diffusion_loss(target_latent, condition, generator)}
         if self.joint:
-            losses |= self.rollout_losses(batch, latent, skips, condition, target_latent, generator)
-        elif self.regime == "unpaired":
+            return self.rollout_losses(batch, latent, skips, condition, target_latent, generator)
+        losses = {"diffusion": self.diffusion_loss(target_latent, condition, generator)}
+        if self.regime == "unpaired":
             losses["consistency"] = self.consistency_loss(latent, condition, generator)
         return losses
 
@@ -118,8 +118,11 @@ class LatentDiffusion(RestorationTraining):
     ) -> dict[str, Tensor]:
         """Losses of pictures that were sampled as in inference, with a random number of steps."""
         steps = self.rollout_steps[int(self._uniform(generator) * len(self.rollout_steps))]
+        last = len(self.restorer.scheduler) - 1
+        between = torch.randperm(last, generator=generator, device=generator.device)[: steps - 1]
+        timesteps = [last, *sorted(between.tolist(), reverse=True)]
         noise = self._noise(target_latent, generator)
-        sampled = self.restorer.sample_latent(latent.float(), condition, noise, num_inference_steps=steps)
+        sampled = self.restorer.sample_latent(latent.float(), condition, noise, num_inference_steps=timesteps)
         image = self.restorer.decode(sampled, skips)
         with self.full_precision():
             return {

@@ -1,0 +1,9 @@
+#!/usr/bin/env python
+"""Restore dark photos: python infer.py INPUT [INPUT…] -o OUT (see --help)."""
+
+import sys
+
+from lightendiff.command import main
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,209 @@
+"""The command line of inference: `python infer.py INPUT [INPUT…] -o OUT`.
+
+Arguments are parsed, and inputs checked, before anything heavy is imported.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import sys
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from typing import TYPE_CHECKING, Any, NoReturn
+
+if TYPE_CHECKING:
+    from lightendiff.folder import Restore, Summary
+
+FAILED, USAGE, INTERRUPTED, TERMINATED = 1, 2, 130, 143  # exit codes; the last two are 128 + the signal's number
+FORMATS = ("png", "jpg", "jpeg", "webp", "tif", "tiff", "bmp")
+PRECISIONS = ("float32", "bfloat16", "float16")
+
+
+class _Terminated(KeyboardInterrupt):
+    """SIGTERM, handled as Ctrl-C is."""
+
+
+def _number(kind: Callable[[str], Any], low: float, high: float) -> Callable[[str], Any]:
+    def parse(text: str) -> Any:
+        value = kind(text)
+        if not low <= value <= high:
+            limits = f"from {low:g} to {high:g}" if high < 2**31 else f"of at least {low:g}"
+            raise argparse.ArgumentTypeError(f"expected a number {limits}, got {text}")
+        return value
+
+    parse.__name__ = "number"  # argparse names it when the text is no number at all
+    return parse
+
+
+def _name_part(text: str) -> str:
+    if "/" in text or os.sep in text or "\0" in text:
+        raise argparse.ArgumentTypeError(f"expected a part of a file name, got {text!r}")
+    return text
+
+
+def build_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="infer.py",
+        description="Restore dark photos. Format, size, bit depth, alpha, colour profile and metadata are kept; "
+        "inputs are never overwritten.",
+        epilog="Exit code: 0 when all went well, 1 when any picture failed, 2 for wrong arguments, 130 after Ctrl-C.",
+    )
+    parser.add_argument("input", metavar="INPUT", nargs="+", help="a picture (PNG, JPEG, WebP, TIFF, BMP) or a folder")
+    parser.add_argument(
+        "-o", "--output", metavar="OUT", required=True, help="folder to write to; made if it isn't there"
+    )
+    files = parser.add_argument_group("files")
+    files.add_argument("-r", "--recursive", action="store_true", help="enter subfolders; OUT gets the same structure")
+    files.add_argument("--format", choices=FORMATS, help="format to write (default: the input's)")
+    files.add_argument(
+        "--quality", metavar="1-100", type=_number(int, 1, 100), help="of JPEG and WebP (default: the input's, else 95)"
+    )
+    files.add_argument(
+        "--suffix", metavar="TEXT", default="", type=_name_part, help="added to the names of the outputs"
+    )
+    files.add_argument("--compare", action="store_true", help="write dark | restored side by side")
+    files.add_argument("--skip-existing", action="store_true", help="leave out pictures whose output is already there")
+    files.add_argument(
+        "--max-megapixels",
+        metavar="N",
+        type=_number(float, 0, 1e6),
+        default=300,
+        help="refuse larger pictures as decompression bombs (default: %(default)s)",
+    )
+    how = parser.add_argument_group("restoration")
+    how.add_argument(
+        "--weights", metavar="PATH", help="folder or checkpoint file (default: the weights of the package)"
+    )
+    how.add_argument("--steps", metavar="N", type=_number(int, 1, 1000), help="sampling steps (default: the weights')")
+    how.add_argument(
+        "--strength", metavar="0-1", type=_number(float, 0, 1), help="0 keeps the input, 1 restores it (default: 1)"
+    )
+    how.add_argument(
+        "--seed",
+        metavar="N",
+        type=_number(int, 0, 2**63 - 1),
+        default=0,
+        help="of the noise; every picture gets the same, whatever else is in the run (default: %(default)s)",
+    )
+    how.add_argument("--device", metavar="NAME", help="cpu, cuda, cuda:1, mps (default: the best there is)")
+    how.add_argument("--dtype", choices=PRECISIONS, help="precision of the networks (default: what suits the device)")
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command and return its exit code. Wrong arguments raise SystemExit(2), as argparse does."""
+    parser = build_parser()
+    args = parser.parse_args(argv)
+    _check_output(args.output, parser.error)
+    os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")  # a damaged file is reported once, by us
+    warnings.filterwarnings("ignore", module="PIL")
+    interrupted = INTERRUPTED
+    with _terminable():
+        try:
+            return _run(args, parser.error)
+        except _Terminated:
+            interrupted = TERMINATED
+        except KeyboardInterrupt:
+            pass
+    print("interrupted", file=sys.stderr)
+    return interrupted
+
+
+def _check_output(output: str, error: Callable[[str], NoReturn]) -> None:
+    extension = os.path.splitext(output)[1][1:].lower()
+    if os.path.isdir(output):
+        return
+    if os.path.lexists(output):
+        error(f"argument -o/--output: {output} is not a folder")
+    if extension in FORMATS:
+        error(f"argument -o/--output: expected a folder, {output} looks like a picture's name")
+
+
+@contextmanager
+def _terminable() -> Iterator[None]:
+    """SIGTERM ends the run as Ctrl-C does: with a summary, and without a trace of a file that isn't whole."""
+
+    def handle(*_: object) -> NoReturn:
+        raise _Terminated
+
+    try:
+        before = signal.signal(signal.SIGTERM, handle)
+    except ValueError:  # not in the main thread, where nobody may set handlers
+        yield
+        return
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _run(args: argparse.Namespace, error: Callable[[str], NoReturn]) -> int:
+    from tqdm import tqdm
+
+    from lightendiff import folder
+
+    planned = folder.plan(
+        args.input,
+        args.output,
+        recursive=args.recursive,
+        format=args.format,
+        suffix=args.suffix,
+        skip_existing=args.skip_existing,
+    )
+
+    def say(line: str) -> None:
+        tqdm.write(line, file=sys.stderr)
+
+    for problem in planned.problems:
+        say(f"failed: {problem}")
+    summary = folder.Summary()
+    if planned.jobs:
+        try:
+            os.makedirs(args.output, exist_ok=True)
+        except OSError as reason:
+            error(f"argument -o/--output: {args.output}: {reason.strerror}")
+        restore = _load(args, error)
+        with tqdm(total=len(planned.jobs), unit="image", disable=None, file=sys.stderr) as bar:
+            summary = folder.restore_files(
+                planned.jobs,
+                restore,
+                format=args.format,
+                quality=args.quality,
+                compare=args.compare,
+                max_pixels=int(args.max_megapixels * 1e6),
+                failed=lambda line: say(f"failed: {line}"),
+                done=lambda: bar.update() and None,
+            )
+    summary.failed += len(planned.problems)
+    summary.skipped += len(planned.skipped)
+    _report(summary, say)
+    if summary.interrupted:
+        return INTERRUPTED
+    return FAILED if summary.failed else 0
+
+
+def _load(args: argparse.Namespace, error: Callable[[str], NoReturn]) -> Restore:
+    import torch
+
+    from lightendiff.pipeline import LightenPipeline
+
+    dtype = None if args.dtype is None else getattr(torch, args.dtype)
+    try:
+        pipe = LightenPipeline.from_pretrained(args.weights, device=args.device, dtype=dtype)
+    except (OSError, ValueError, RuntimeError, AssertionError) as reason:  # torch asserts that a device exists
+        error(f"cannot load {args.weights or 'the weights'}: {reason}")
+    options = {"num_inference_steps": args.steps, "strength": args.strength, "seed": args.seed}
+    return partial(pipe, **{name: value for name, value in options.items() if value is not None})
+
+
+def _report(summary: Summary, say: Callable[[str], None]) -> None:
+    from lightendiff.images import shown
+
+    for note, sources in summary.notes.items():
+        others = f" and {len(sources) - 1} more" if len(sources) > 1 else ""
+        say(f"note: {note}: {shown(sources[0])}{others}")
+    print(summary)
