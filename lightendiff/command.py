@@ -18,13 +18,9 @@ from typing import TYPE_CHECKING, Any, NoReturn
 if TYPE_CHECKING:
     from lightendiff.folder import Restore, Summary
 
-FAILED, USAGE, INTERRUPTED, TERMINATED = 1, 2, 130, 143  # exit codes; the last two are 128 + the signal's number
+FAILED = 1  # exit codes: this, argparse's 2, and 128 + the number of the signal that ended the run
 FORMATS = ("png", "jpg", "jpeg", "webp", "tif", "tiff", "bmp")
 PRECISIONS = ("float32", "bfloat16", "float16")
-
-
-class _Terminated(KeyboardInterrupt):
-    """SIGTERM, handled as Ctrl-C is."""
 
 
 def _number(kind: Callable[[str], Any], low: float, high: float) -> Callable[[str], Any]:
@@ -53,9 +49,7 @@ def build_parser() -> argparse.ArgumentParser:
         epilog="Exit code: 0 when all went well, 1 when any picture failed, 2 for wrong arguments, 130 after Ctrl-C.",
     )
     parser.add_argument("input", metavar="INPUT", nargs="+", help="a picture (PNG, JPEG, WebP, TIFF, BMP) or a folder")
-    parser.add_argument(
-        "-o", "--output", metavar="OUT", required=True, help="folder to write to; made if it isn't there"
-    )
+    parser.add_argument("-o", "--output", metavar="OUT", required=True, help="folder to write to, made if missing")
     files = parser.add_argument_group("files")
     files.add_argument("-r", "--recursive", action="store_true", help="enter subfolders; OUT gets the same structure")
     files.add_argument("--format", choices=FORMATS, help="format to write (default: the input's)")
@@ -101,16 +95,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     _check_output(args.output, parser.error)
     os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")  # a damaged file is reported once, by us
     warnings.filterwarnings("ignore", module="PIL")
-    interrupted = INTERRUPTED
-    with _terminable():
+    with _ended_by() as signals:
         try:
-            return _run(args, parser.error)
-        except _Terminated:
-            interrupted = TERMINATED
+            code = _run(args, parser.error)
         except KeyboardInterrupt:
-            pass
-    print("interrupted", file=sys.stderr)
-    return interrupted
+            print("interrupted", file=sys.stderr)
+            code = None
+    return 128 + signals[-1] if code is None else code
 
 
 def _check_output(output: str, error: Callable[[str], NoReturn]) -> None:
@@ -124,24 +115,28 @@ def _check_output(output: str, error: Callable[[str], NoReturn]) -> None:
 
 
 @contextmanager
-def _terminable() -> Iterator[None]:
-    """SIGTERM ends the run as Ctrl-C does: with a summary, and without a trace of a file that isn't whole."""
+def _ended_by() -> Iterator[list[int]]:
+    """SIGTERM ends the run as Ctrl-C does, with a summary and nothing half-written. Yields a list that ends with
+    the signal that came."""
+    signals: list[int] = [signal.SIGINT]
 
-    def handle(*_: object) -> NoReturn:
-        raise _Terminated
+    def handle(number: int, _: object) -> NoReturn:
+        signals.append(number)
+        raise KeyboardInterrupt
 
     try:
         before = signal.signal(signal.SIGTERM, handle)
-    except ValueError:  # not in the main thread, where nobody may set handlers
-        yield
+    except ValueError:  # not in the main thread, where handlers can't be set
+        yield signals
         return
     try:
-        yield
+        yield signals
     finally:
         signal.signal(signal.SIGTERM, before)
 
 
-def _run(args: argparse.Namespace, error: Callable[[str], NoReturn]) -> int:
+def _run(args: argparse.Namespace, error: Callable[[str], NoReturn]) -> int | None:
+    """The exit code, or None when a signal ended the run."""
     from tqdm import tqdm
 
     from lightendiff import folder
@@ -176,13 +171,13 @@ def _run(args: argparse.Namespace, error: Callable[[str], NoReturn]) -> int:
                 compare=args.compare,
                 max_pixels=int(args.max_megapixels * 1e6),
                 failed=lambda line: say(f"failed: {line}"),
-                done=lambda: bar.update() and None,
+                done=bar.update,
             )
     summary.failed += len(planned.problems)
     summary.skipped += len(planned.skipped)
     _report(summary, say)
     if summary.interrupted:
-        return INTERRUPTED
+        return None
     return FAILED if summary.failed else 0
 
 

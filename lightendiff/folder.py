@@ -196,8 +196,8 @@ def restore_files(
     quality: int | None = None,
     compare: bool = False,
     max_pixels: int = MAX_PIXELS,
-    failed: Callable[[str], None] = print,
-    done: Callable[[], None] = lambda: None,
+    failed: Callable[[str], object] = print,
+    done: Callable[[], object] = lambda: None,
 ) -> Summary:
     """Read, restore and write every picture; with compare, dark and restored side by side.
 

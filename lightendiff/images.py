@@ -135,11 +135,13 @@ def _turned(array: np.ndarray, orientation: int) -> np.ndarray:
     return np.ascontiguousarray(array)
 
 
+def _too_many(max_pixels: int) -> str:
+    return f"more than the limit of {max_pixels:,} pixels; it can be raised for files you trust"
+
+
 def _check_size(width: int, height: int, max_pixels: int) -> None:
     if width * height > max_pixels:
-        raise ValueError(
-            f"{width}×{height} pixels are more than the limit of {max_pixels:,}; it can be raised for files you trust"
-        )
+        raise ValueError(f"{width}×{height} is {_too_many(max_pixels)}")
 
 
 @contextlib.contextmanager
@@ -153,7 +155,7 @@ def _loaded(data: bytes, max_pixels: int) -> Iterator[Image.Image]:
                 _check_size(*image.size, max_pixels)
                 image.load()
             except Image.DecompressionBombError as error:
-                raise ValueError(f"more pixels than the limit of {max_pixels:,} ({error})") from error
+                raise ValueError(_too_many(max_pixels)) from error
             finally:
                 Image.MAX_IMAGE_PIXELS = pillow_limit
         yield image

@@ -35,7 +35,8 @@ def ssim_loss(prediction: Tensor, target: Tensor) -> Tensor:
 
 def match_brightness(prediction: Tensor, target: Tensor) -> Tensor:
     """`prediction` scaled, picture by picture, to the mean of `target`; the factor carries no gradient."""
-    factor = target.mean(dim=(1, 2, 3), keepdim=True) / prediction.detach().mean(dim=(1, 2, 3), keepdim=True).clamp(min=1e-3)
+    mean = prediction.detach().mean(dim=(1, 2, 3), keepdim=True).clamp(min=1e-3)
+    factor = target.mean(dim=(1, 2, 3), keepdim=True) / mean
     return prediction * factor.clamp(0.25, 4.0)
 
 

@@ -22,7 +22,7 @@ def psnr(prediction: Tensor, target: Tensor) -> Tensor:
 
 
 def ssim(prediction: Tensor, target: Tensor) -> Tensor:
-    """Structural similarity with an 11-pixel Gaussian window (σ = 1.5), averaged over RGB; one value a picture: (b,)."""
+    """Structural similarity with an 11-pixel Gaussian window (σ = 1.5), averaged over RGB; one value a picture."""
     value = structural_similarity_index_measure(
         quantise(prediction), quantise(target), data_range=1.0, reduction="none", kernel_size=11, sigma=1.5
     )

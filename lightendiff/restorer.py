@@ -12,8 +12,8 @@ from torch.nn import functional as F
 from .models.content_transfer import Skips
 from .models.presets import RestorerConfig, build_content_transfer, build_scheduler, build_unet
 from .sampling import sample
+from .scheduler import Generators, gaussian_noise
 
-Generators = torch.Generator | Sequence[torch.Generator] | None
 StepCallback = Callable[[int, int, Tensor], None]
 
 
@@ -76,7 +76,7 @@ class Restorer(nn.Module):
             latent, skips = self.model.encode(image, mean=dark.float().mean(dim=(1, 2, 3)))
             condition = self.model.condition(latent, skips)
         if noise is None:
-            noise = draw_noise(self.noise_shape(dark), generator, dark.device)
+            noise = gaussian_noise(self.noise_shape(dark), generator, dark.device, torch.float32)
         restored = self.sample_latent(
             latent,
             condition,
@@ -151,16 +151,6 @@ class Restorer(nn.Module):
         if self.autocast_dtype is None:
             return nullcontext()
         return torch.autocast(device.type, self.autocast_dtype)
-
-
-def draw_noise(shape: tuple[int, int, int, int], generator: Generators, device: torch.device) -> Tensor:
-    """Standard normal noise (b, c, h, w), drawn on the generators' own device so that a seed means the same anywhere."""
-    if isinstance(generator, Sequence):
-        if len(generator) != shape[0]:
-            raise ValueError(f"generator: expected one per picture, {shape[0]} of them, got {len(generator)}")
-        return torch.cat([draw_noise((1, *shape[1:]), g, device) for g in generator])
-    source = generator.device if generator is not None else device
-    return torch.randn(shape, generator=generator, device=source).to(device)
 
 
 def _pad(image: Tensor, multiple: int) -> Tensor:

@@ -8,7 +8,7 @@ with a better latent, which the diffusion model supplies. `decompose` is the lat
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Protocol, cast
 
 from torch import Tensor, nn
 
@@ -38,7 +38,7 @@ class ContentTransfer(nn.Module):
 
     def __init__(self, encoder: nn.Module, retinex: nn.Module, decoder: nn.Module) -> None:
         super().__init__()
-        self.encoder = encoder
+        self.encoder = cast(Encoder, encoder)
         self.retinex = retinex
         self.decoder = decoder
 

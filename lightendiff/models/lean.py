@@ -7,6 +7,7 @@ nothing in them depends on statistics of the whole picture except the scalar `me
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -36,15 +37,18 @@ class ResidualBlock(nn.Module):
         self.conv1 = nn.Conv2d(channels, channels, 3, padding=1)
         self.conv2 = nn.Conv2d(channels, channels, 3, padding=1)
         nn.init.normal_(self.conv2.weight, std=0.1 * (channels * 9) ** -0.5)  # start close to the identity
-        nn.init.zeros_(self.conv2.bias)
+        _zero_bias(self.conv2)
 
     def forward(self, x: Tensor) -> Tensor:
         return x + self.conv2(F.silu(self.conv1(self.norm(x))))
 
 
-def residual_blocks(channels: int, count: int, level: int) -> nn.Sequential:
-    """`count` blocks; normalised except at the first level (½ resolution), where it would cost as much as it gives."""
-    return nn.Sequential(*(ResidualBlock(channels, normalise=level > 0) for _ in range(count)))
+def _levels(channels: Sequence[int], blocks: Sequence[int]) -> nn.ModuleList:
+    """The blocks at ½, ¼, ⅛; normalised except at the first level, where it would cost as much as it gives."""
+    return nn.ModuleList(
+        nn.Sequential(*(ResidualBlock(width, normalise=level > 0) for _ in range(count)))
+        for level, (width, count) in enumerate(zip(channels, blocks, strict=True))
+    )
 
 
 class LeanEncoder(nn.Module):
@@ -62,10 +66,8 @@ class LeanEncoder(nn.Module):
     ) -> None:
         super().__init__()
         self.stem = nn.Conv2d(6 * 4 + 1, channels[0], 3, padding=1)
-        self.levels = nn.ModuleList(residual_blocks(c, n, i) for i, (c, n) in enumerate(zip(channels, blocks, strict=True)))
-        self.downs = nn.ModuleList(
-            nn.Conv2d(a, b, 2, stride=2) for a, b in zip(channels[:-1], channels[1:], strict=True)
-        )
+        self.levels = _levels(channels, blocks)
+        self.downs = nn.ModuleList(nn.Conv2d(a, b, 2, stride=2) for a, b in pairwise(channels))
         self.to_latent = nn.Sequential(
             nn.PixelUnshuffle(8),
             nn.Conv2d(3 * 64, 64, 3, padding=1),
@@ -73,13 +75,19 @@ class LeanEncoder(nn.Module):
             nn.Conv2d(64, 64, 3, padding=1),
             nn.SiLU(),
             nn.Conv2d(64, latent_channels, 3, padding=1),
-            nn.Sigmoid(),
         )
         self.to_condition = nn.Conv2d(channels[-1], condition_features, 1)
 
     def latent(self, image: Tensor) -> Tensor:
-        """Latent (b, c, h/8, w/8) in [0, 1] of an image (b, 3, h, w): the branch alone, for training targets."""
-        return self.to_latent(_lift(image)).float()
+        """Latent (b, c, h/8, w/8) in [0, 1] of an image (b, 3, h, w): the branch alone, for training targets.
+
+        Its first three channels start out as a thumbnail of the lifted picture, so that it carries exposure and
+        colour from the first step on; without that, the decoder learns to do without it.
+        """
+        lifted = _lift(image)
+        logits = self.to_latent(lifted).float()
+        thumbnail = 4.0 * F.avg_pool2d(lifted, 8) - 2.0
+        return torch.sigmoid(torch.cat([logits[:, :3] + thumbnail, logits[:, 3:]], dim=1))
 
     def freeze_latent(self) -> None:
         """Stop training the branch that makes latents; the pyramid trains on."""
@@ -121,13 +129,13 @@ class LeanDecoder(nn.Module):
             nn.SiLU(),
             nn.Conv2d(64, 2 * deepest, 1),
         )
-        self.levels = nn.ModuleList(residual_blocks(c, n, i) for i, (c, n) in enumerate(zip(channels, blocks, strict=True)))
-        pairs = list(zip(channels[:-1], channels[1:], strict=True))
+        self.levels = _levels(channels, blocks)
+        pairs = list(pairwise(channels))
         self.ups = nn.ModuleList(nn.Conv2d(b, 4 * a, 1) for a, b in pairs)
         self.merges = nn.ModuleList(nn.Conv2d(2 * a, a, 1) for a, _ in pairs)
         self.head = nn.Conv2d(channels[0], 6 * 4, 3, padding=1)
         nn.init.normal_(self.head.weight, std=1e-3)
-        nn.init.zeros_(self.head.bias)
+        _zero_bias(self.head)
 
     def forward(self, latent: Tensor, skips: Skips) -> Tensor:
         image, scale, *features = skips
@@ -139,6 +147,11 @@ class LeanDecoder(nn.Module):
         log_gain, residual = F.pixel_shuffle(self.head(x), 2).float().chunk(2, dim=1)
         bounded = LOG_GAIN_RANGE * torch.tanh(log_gain / LOG_GAIN_RANGE)
         return image * scale * torch.exp(bounded) + residual
+
+
+def _zero_bias(conv: nn.Conv2d) -> None:
+    assert conv.bias is not None
+    nn.init.zeros_(conv.bias)
 
 
 def _lift(image: Tensor) -> Tensor:

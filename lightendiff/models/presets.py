@@ -64,7 +64,8 @@ class RestorerConfig:
         if unknown := sorted(set(values) - known):
             raise ValueError(f"unknown configuration keys {unknown}; known are {sorted(known)}")
         try:
-            return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
+            arguments: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
+            return cls(**arguments)
         except TypeError as error:
             raise ValueError(f"unusable configuration: {error}") from error
 

@@ -58,8 +58,8 @@ class RestorationTraining(lightning.LightningModule):
         super().__init__()
         if preset not in PRESETS:
             raise ValueError(f"preset: expected one of {sorted(PRESETS)}, got {preset!r}")
-        sampling = {"num_inference_steps": num_inference_steps, "start_timestep": start_timestep}
-        self.restorer = Restorer(replace(PRESETS[preset], **{k: v for k, v in sampling.items() if v is not None}))
+        given: dict[str, Any] = {"num_inference_steps": num_inference_steps, "start_timestep": start_timestep}
+        self.restorer = Restorer(replace(PRESETS[preset], **{k: v for k, v in given.items() if v is not None}))
         if init_from is not None:
             self.restorer.load_state_dict(load_restorer(init_from).state_dict())
         self.restorer.to(memory_format=torch.channels_last)
@@ -81,7 +81,8 @@ class RestorationTraining(lightning.LightningModule):
         total = torch.stack(list(losses.values())).sum()
         if not torch.isfinite(total):
             values = {name: float(loss) for name, loss in losses.items()}
-            raise FloatingPointError(f"loss {values} at step {self.global_step}; the batch was {', '.join(batch['names'])}")
+            names = ", ".join(batch["names"])
+            raise FloatingPointError(f"loss {values} at step {self.global_step}; the batch was {names}")
         self.log_dict({f"train/{name}": loss.detach() for name, loss in losses.items()})
         self.log("loss", total.detach(), prog_bar=True, logger=False)
         return total

@@ -17,7 +17,7 @@ from .base import RestorationTraining
 
 
 class AveragedExport(EMAWeightAveraging):
-    """Averages the weights exponentially, validates the average, and exports it after each validation.
+    """Averages the weights exponentially, validates the average, and exports it after each epoch and at the end.
 
     Args:
         folder: the inference folder to write, which `infer.py --weights` takes; each export replaces the last.
@@ -29,11 +29,18 @@ class AveragedExport(EMAWeightAveraging):
         super().__init__(decay=decay)
         self.folder, self.half = folder, half
 
-    def on_validation_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        # Here the module still holds the average, which the base class is about to swap out again.
-        if trainer.is_global_zero and not trainer.sanity_checking and isinstance(pl_module, RestorationTraining):
-            save_restorer(pl_module.restorer, self.folder, half=self.half)
-        super().on_validation_epoch_end(trainer, pl_module)
+    def on_fit_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        # The base class copies the module before it is moved to its device and would average on the CPU.
+        assert self._average_model is not None
+        self._average_model.to(pl_module.device)
+
+    def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        # Comes after the epoch's validation, and also where there is none or the run ends within an epoch.
+        super().on_train_epoch_end(trainer, pl_module)
+        assert self._average_model is not None
+        average = self._average_model.module
+        if trainer.is_global_zero and isinstance(average, RestorationTraining):
+            save_restorer(average.restorer, self.folder, half=self.half)
 
 
 class PictureGrid(Callback):

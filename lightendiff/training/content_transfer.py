@@ -20,15 +20,23 @@ class ContentTransfer(RestorationTraining):
     Args:
         ssim_weight: weight of 1 − SSIM beside the Charbonnier loss.
         retinex_weight: weight of the latent Retinex losses (the paper's λ; its smoothness term has a tenth of it).
+        retinex_shapes_latent: whether the Retinex losses train the encoder too, as in the paper. They are smallest for
+            a constant latent, and a latent that starts small collapses to one under them.
         reexpose_probability: how many targets are re-exposed.
         base: see `RestorationTraining`.
     """
 
     def __init__(
-        self, ssim_weight: float = 0.3, retinex_weight: float = 0.1, reexpose_probability: float = 0.5, **base: Any
+        self,
+        ssim_weight: float = 0.3,
+        retinex_weight: float = 0.1,
+        retinex_shapes_latent: bool = False,
+        reexpose_probability: float = 0.5,
+        **base: Any,
     ) -> None:
         super().__init__(**base)
         self.ssim_weight, self.retinex_weight = ssim_weight, retinex_weight
+        self.retinex_shapes_latent = retinex_shapes_latent
         self.reexpose_probability = reexpose_probability
         # What only the diffusion model uses is trained with it.
         self.restorer.unet.requires_grad_(False)
@@ -43,6 +51,8 @@ class ContentTransfer(RestorationTraining):
             losses = {"content": restoration_loss(image.float(), target, self.ssim_weight, matched_weight=0.0)}
             if self.retinex_weight > 0:
                 latents = [dark_latent.float(), latent.float()]
+                if not self.retinex_shapes_latent:
+                    latents = [z.detach() for z in latents]
                 parts = [model.decompose(z) for z in latents]
                 retinex = retinex_losses(latents, parts)
                 losses["retinex"] = self.retinex_weight * (

@@ -10,8 +10,6 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ..losses import restoration_loss
-from ..models.presets import PresetName
-from ..restorer import Restorer
 from .base import Batch, RestorationTraining
 from .content_transfer import reexpose
 
@@ -21,8 +19,8 @@ class LatentDiffusion(RestorationTraining):
     jointly with image losses through the sampler's own trajectories.
 
     The joint phase draws the number of sampling steps and their timesteps at random, so that few and many steps
-    agree. Some of its batches repeat stage 1's content transfer, so that the latent goes on meaning exposure and colour. The branch
-    that makes latents stays frozen throughout: it defines the space in which the UNet works.
+    agree. Some of its batches repeat stage 1's content transfer, so that the latent goes on meaning exposure and
+    colour. The branch that makes latents stays frozen throughout: it defines the space in which the UNet works.
 
     Args:
         regime: `paired` learns from the references' latents; `unpaired` (LightenDiffusion, eq. 9) from the reflectance

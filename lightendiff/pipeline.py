@@ -1,0 +1,421 @@
+"""`LightenPipeline`: a dark picture of any common type in, the restored one of the same type out."""
+
+from __future__ import annotations
+
+import operator
+from collections import defaultdict
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass
+from numbers import Real
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from .checkpoints import CONFIG_NAME, load_restorer, save_restorer
+from .models.presets import RestorerConfig
+from .restorer import Generators, Restorer, StepCallback
+
+SHIPPED_WEIGHTS = Path(__file__).parent / "weights" / "default"
+OVERSHOOT = 1e-5  # what rounding may carry a float pixel beyond [0, 1], through a colour space and back for example
+
+ImageT = TypeVar("ImageT")
+
+_WHITE = {torch.uint8: 255.0, torch.uint16: 65535.0}
+_FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+_ARRAY_DTYPES = tuple(np.dtype(name) for name in ("uint8", "uint16", "float16", "float32", "float64"))
+_PRECISIONS = (torch.float32, torch.bfloat16, torch.float16)
+_LUMA = (0.299, 0.587, 0.114)  # Rec. 601, as Pillow's grey
+_PIL_MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "I", "I;16", "I;16L", "I;16B", "I;16N", "F")
+
+
+class LightenPipeline:
+    """A restorer made ready to use: on a device, in a precision, for pictures of any common type.
+
+    Args:
+        restorer: taken over, not copied: put into evaluation mode, without gradients, on the device.
+        device: None for the best there is: CUDA, else MPS, else the CPU.
+        dtype: precision of the networks, float32, bfloat16 or float16. None for bfloat16 where the device calculates
+            in it natively and float32 elsewhere; always float32 for the published architecture.
+
+    Attributes:
+        restorer: the network, `(b, 3, h, w)` float → the same.
+
+    Raises:
+        ValueError: there is no such device, or `dtype` is another one.
+    """
+
+    def __init__(
+        self, restorer: Restorer, device: str | torch.device | None = None, dtype: torch.dtype | None = None
+    ) -> None:
+        _check_precision(dtype)
+        self.restorer = restorer.eval().requires_grad_(False)
+        self._chosen_dtype = dtype
+        self.to(_best_device() if device is None else device)
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        path: str | Path | None = None,
+        device: str | torch.device | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> LightenPipeline:
+        """Load weights; `device` and `dtype` as above.
+
+        Args:
+            path: a folder written by `save_pretrained` or by training, the `.safetensors` file in it, or the published
+                `stage2_weight.pth.tar`, recognised by its content. None for the weights that come with the package.
+
+        Raises:
+            FileNotFoundError: nothing is there, or the package came without weights.
+            CheckpointError: what is there is no usable checkpoint; see `checkpoints.load_restorer`.
+            ValueError: as the constructor.
+        """
+        _check_precision(dtype)
+        device = _best_device() if device is None else _existing_device(device)  # wrong ones fail before loading
+        if path is None:
+            path = SHIPPED_WEIGHTS
+            if not (path / CONFIG_NAME).is_file():
+                raise FileNotFoundError(f"this copy of lightendiff came without weights (none in {path}); give a path")
+        return cls(load_restorer(path), device, dtype)
+
+    def save_pretrained(self, folder: str | Path, half: bool = False) -> None:
+        """Write `config.json` and `model.safetensors`: `from_pretrained` makes the same of it, bit for bit.
+
+        With `half` the weights are stored as float16, in half the space; those that need more digits are rounded.
+        """
+        save_restorer(self.restorer, folder, half)
+
+    def to(self, device: str | torch.device) -> LightenPipeline:
+        """Move to a device and return self; a precision that wasn't given is chosen anew."""
+        device = _existing_device(device)
+        dtype = self._chosen_dtype or _best_precision(self.restorer.config, device)
+        self.restorer.autocast_dtype = None if dtype == torch.float32 else dtype
+        self.restorer.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # a stub's gap
+        return self
+
+    @property
+    def device(self) -> torch.device:
+        """Where the networks are; pictures may be anywhere."""
+        return next(self.restorer.parameters()).device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The precision that the networks run in."""
+        return self.restorer.autocast_dtype or torch.float32
+
+    def __call__(
+        self,
+        image: ImageT,
+        *,
+        num_inference_steps: int | None = None,
+        start_timestep: int | None = None,
+        eta: float = 0.0,
+        seed: int | None = 0,
+        generator: Generators = None,
+        strength: float = 1.0,
+        callback: StepCallback | None = None,
+        batch_size: int = 1,
+    ) -> ImageT:
+        """Restore a picture, or a list of them.
+
+        What comes in as the left comes out as the right, in the same size, and on the same device:
+
+        - PIL image: a new one of the same mode, with alpha and `info` as they were. Mode `1` becomes `L`, `P` becomes
+          `RGB` or `RGBA`; a colour that stands for "transparent" becomes alpha. `I` holds 0…65535, `F` [0, 1].
+        - NumPy array (h, w, 3), (h, w, 1) or (h, w), of uint8, uint16 or floats in [0, 1]: shape and dtype are kept.
+        - Torch tensor (3, h, w), (1, h, w) or a batch (b, 3, h, w), (b, 1, h, w), of uint8, uint16 or floats in
+          [0, 1], on any device: shape, dtype, device and subclass are kept; no gradient passes.
+        - List or tuple of these, of any types and sizes: a list or tuple.
+
+        Three channels are R, G, B; one is grey, which is restored as three equal channels whose luma is returned.
+        Any size from 1×1 up. Calculated in float32 around the networks, so uint16 and float32 keep their precision.
+        The input is never changed. Everything is checked before anything is restored.
+
+        The same arguments give the same picture. A picture's noise depends on its own generator only, so that its
+        result doesn't depend on what else is restored with it, except that `batch_size` > 1 may round differently.
+
+        Args:
+            image: what to restore.
+            num_inference_steps: sampling steps; None for what the weights were made for.
+            start_timestep: start from the dark picture's latent noised to this timestep; None for what the weights
+                were made for, which may be pure noise.
+            eta: 0 for deterministic DDIM, 1 for as much noise in each step as DDPM, or between.
+            seed: of every picture's noise; the same numbers on every device. None to draw one for each picture from
+                PyTorch's global generator, that is, another result every time.
+            generator: in place of the seed: a list with one generator per picture (a batch counts as b of them), or a
+                single one that the pictures draw from in turn. They are on the CPU or the pipeline's device.
+            strength: 0 returns a copy of the input, 1 the restored picture, between is a linear blend of both.
+            callback: called as (step index, timestep, x₀ estimate (b, c, h/8, w/8) in [-1, 1]) after each step of
+                each batch.
+            batch_size: how many pictures of equal size are restored at a time; more are quicker on a GPU.
+
+        Returns:
+            The type that came in.
+
+        Raises:
+            TypeError: a picture or an option is of another type or dtype than these.
+            ValueError: a picture has another shape, no pixels, or values that are NaN or outside [0, 1]; an option is
+                out of its range; generators don't match the pictures. For a list the message has the picture's index.
+            RuntimeError: the networks' output isn't finite: a precision too low for these weights.
+        """
+        strength, batch_size = _number("strength", strength, 0, 1), _integer("batch_size", batch_size, 1)
+        options = self._sampling_options(num_inference_steps, start_timestep, eta, callback)
+        many = isinstance(image, (list, tuple))
+        given: list[Any] = list(image) if isinstance(image, (list, tuple)) else [image]
+        pictures = [_picture(each, f"image[{i}]" if many else "image") for i, each in enumerate(given)]
+        generators = self._generators(generator, seed, sum(len(picture.pixels) for picture in pictures))
+        results: list[Any]
+        if strength == 0:
+            results = [each.detach().clone() if isinstance(each, Tensor) else each.copy() for each in given]
+        else:
+            results = self._restored(pictures, generators, strength, batch_size, options)
+        if not many:
+            return results[0]
+        return cast(ImageT, tuple(results) if isinstance(image, tuple) else results)
+
+    def _sampling_options(
+        self, steps: int | None, start_timestep: int | None, eta: float, callback: StepCallback | None
+    ) -> dict[str, Any]:
+        config = self.restorer.config
+        if steps is not None:
+            steps = _integer("num_inference_steps", steps, 1)
+        if start_timestep is not None:
+            start_timestep = _integer("start_timestep", start_timestep, 0)
+        if callback is not None and not callable(callback):
+            raise TypeError(f"callback: expected a function of 3 arguments, got {type(callback).__name__}")
+        self.restorer.scheduler.timestep_list(  # raises for what the scheduler can't do
+            config.num_inference_steps if steps is None else steps,
+            config.start_timestep if start_timestep is None else start_timestep,
+        )
+        return {
+            "num_inference_steps": steps,
+            "start_timestep": start_timestep,
+            "eta": _number("eta", eta, 0, 1),
+            "callback": callback,
+        }
+
+    def _generators(self, generator: Generators, seed: int | None, count: int) -> list[torch.Generator]:
+        """One generator per picture, some of which may be the same one."""
+        if seed is not None:
+            seed = _integer("seed", seed, 0, 2**64 - 1)
+        if generator is None:
+            seeds = [int(torch.randint(2**63 - 1, ())) if seed is None else seed for _ in range(count)]
+            return [torch.Generator().manual_seed(each) for each in seeds]
+        if isinstance(generator, torch.Generator):
+            generators = [generator] * count
+        elif isinstance(generator, (list, tuple)) and all(isinstance(each, torch.Generator) for each in generator):
+            generators = list(generator)
+        else:
+            kind = type(generator).__name__
+            raise TypeError(f"generator: expected a torch.Generator or a list of them, got {kind} {generator!r}")
+        if len(generators) != count:
+            raise ValueError(f"generator: expected one, or one per picture, {count} of them, got {len(generators)}")
+        for each in generators:
+            if each.device.type not in ("cpu", self.device.type):
+                raise ValueError(f"generator: expected one on the CPU or on {self.device}, got one on {each.device}")
+        return generators
+
+    def _restored(
+        self,
+        pictures: list[_Picture],
+        generators: list[torch.Generator],
+        strength: float,
+        batch_size: int,
+        options: dict[str, Any],
+    ) -> list[Any]:
+        # Made outside of inference mode, so that callers may go on to use the results in training.
+        outputs = [torch.empty_like(picture.pixels) for picture in pictures]
+        sources = [pixels for picture in pictures for pixels in picture.pixels]
+        targets = [output[i] for output in outputs for i in range(len(output))]
+        if len(set(generators)) < len(generators):
+            batch_size = 1  # drawing in turn, a picture must have drawn all of its noise before the next one begins
+        with torch.inference_mode():
+            for batch in _batches([source.shape[1:] for source in sources], batch_size):
+                dark = torch.cat([_to_unit(sources[i], self.device) for i in batch])
+                restored = self.restorer(dark, generator=[generators[i] for i in batch], **options)
+                if not bool(restored.isfinite().all()):
+                    raise RuntimeError(
+                        f"the networks' output isn't finite in {self.dtype}: load them with dtype=torch.float32"
+                    )
+                for i, pixels in zip(batch, torch.lerp(dark, restored, strength), strict=True):
+                    _from_unit(pixels, targets[i])
+        return [picture.back(output) for picture, output in zip(pictures, outputs, strict=True)]
+
+
+# ---- every type of picture as one kind of tensor, and back
+
+
+@dataclass(frozen=True)
+class _Picture:
+    """What came in as pixels (b, c, h, w), c 1 or 3, in its own dtype; `back` makes the caller's type of their like."""
+
+    pixels: Tensor
+    back: Callable[[Tensor], Any]
+
+
+def _picture(image: object, name: str) -> _Picture:
+    if isinstance(image, Tensor):
+        picture = _from_tensor(image, name)
+    elif isinstance(image, np.ndarray):
+        picture = _from_array(image, name)
+    elif isinstance(image, Image.Image):
+        picture = _from_pil(image, name)
+    else:
+        raise TypeError(
+            f"{name}: expected a PIL image, a NumPy array or a torch tensor (or a list of those), "
+            f"got {type(image).__name__}"
+        )
+    if picture.pixels.is_floating_point():
+        low, high = (bound.item() for bound in picture.pixels.aminmax())
+        if not (low >= -OVERSHOOT and high <= 1 + OVERSHOOT):  # NaN isn't, either
+            got = f"values from {low:.6g} to {high:.6g}" if low == low else "NaN"
+            raise ValueError(f"{name}: expected float values in [0, 1], got {got}")
+    return picture
+
+
+def _from_tensor(image: Tensor, name: str) -> _Picture:
+    shape, kind = image.shape, type(image)
+    if image.dtype not in (*_WHITE, *_FLOATS):
+        raise TypeError(f"{name}: expected a tensor of uint8, uint16 or floats, got {image.dtype}")
+    if image.ndim not in (3, 4) or shape[-3] not in (1, 3):
+        raise ValueError(f"{name}: expected a tensor (3, h, w), (1, h, w) or (b, 3 or 1, h, w), got {tuple(shape)}")
+    if image.numel() == 0:
+        raise ValueError(f"{name}: expected at least one pixel, got a tensor {tuple(shape)}")
+    pixels = image.detach().as_subclass(Tensor)
+    return _Picture(pixels.reshape(-1, *shape[-3:]), lambda output: output.reshape(shape).as_subclass(kind))
+
+
+def _from_array(image: np.ndarray, name: str) -> _Picture:
+    shape, dtype = image.shape, image.dtype
+    if dtype.newbyteorder("=") not in _ARRAY_DTYPES:
+        raise TypeError(f"{name}: expected an array of uint8, uint16, float16, float32 or float64, got {dtype}")
+    if image.ndim not in (2, 3) or (image.ndim == 3 and shape[2] not in (1, 3)):
+        raise ValueError(f"{name}: expected an array (h, w), (h, w, 1) or (h, w, 3), got {shape}")
+    if image.size == 0:
+        raise ValueError(f"{name}: expected at least one pixel, got an array {shape}")
+    # torch takes neither foreign byte orders nor negative strides, and warns of read-only memory
+    plain = np.require(image, dtype.newbyteorder("="), ["C", "W", "E"])
+    pixels = torch.from_numpy(plain.reshape(*shape[:2], -1)).permute(2, 0, 1)[None]
+
+    def back(output: Tensor) -> np.ndarray:
+        return np.ascontiguousarray(output[0].permute(1, 2, 0).numpy(), dtype).reshape(shape)
+
+    return _Picture(pixels, back)
+
+
+def _from_pil(image: Image.Image, name: str) -> _Picture:
+    mode = image.mode
+    if mode not in _PIL_MODES:
+        raise ValueError(
+            f"{name}: expected a PIL image of mode {', '.join(_PIL_MODES)}, got {mode}; convert it to RGB first"
+        )
+    if 0 in image.size:
+        raise ValueError(f"{name}: expected at least one pixel, got a PIL image of size {image.size}")
+    working = {"1": "L", "P": "RGB", "PA": "RGBA"}.get(mode, mode)
+    if "transparency" in image.info and working in ("L", "RGB"):
+        working += "A"  # the colour that it names won't be the same after restoring
+    array = np.asarray(image if working == mode else image.convert(working))
+    if mode == "I":
+        if array.min() < 0 or array.max() > 65535:
+            raise ValueError(
+                f"{name}: expected values in 0…65535 for mode I, got values from {array.min()} to {array.max()}"
+            )
+        array = array.astype(np.uint16)
+    colour, alpha = (array[..., :-1], array[..., -1:]) if working[-1] == "A" else (array, None)
+    picture = _from_array(colour, name)
+
+    def back(output: Tensor) -> Image.Image:
+        result = picture.back(output)
+        if alpha is not None:
+            result = np.concatenate([result, alpha], axis=2)
+        restored = Image.fromarray(result.astype(np.int32) if mode == "I" else result)
+        restored.info = {key: value for key, value in image.info.items() if key != "transparency"}
+        return restored
+
+    return _Picture(picture.pixels, back)
+
+
+def _to_unit(pixels: Tensor, device: torch.device) -> Tensor:
+    """(c, h, w) of any dtype → (1, 3, h, w) float32 in [0, 1] on `device`."""
+    white = _WHITE.get(pixels.dtype, 1.0)
+    # bytes travel as they are; not every device has the other dtypes
+    pixels = (pixels if pixels.dtype == torch.uint8 else pixels.float()).to(device).float()
+    unit = (pixels / white).clamp(0.0, 1.0).expand(3, -1, -1)[None]
+    # One memory layout whatever came in: kernels for another one round differently.
+    return unit.contiguous(memory_format=torch.channels_last)
+
+
+def _from_unit(unit: Tensor, target: Tensor) -> None:
+    """Fill `target` (c, h, w) of any dtype and device from (3, h, w) float32 in [0, 1]."""
+    if len(target) == 1:
+        unit = (unit * unit.new_tensor(_LUMA).view(3, 1, 1)).sum(dim=0, keepdim=True).clamp(0.0, 1.0)
+    if target.dtype in _WHITE:
+        unit = (unit * _WHITE[target.dtype]).round()
+    target.copy_(unit.to(torch.uint8) if target.dtype == torch.uint8 else unit)
+
+
+def _batches(sizes: Sequence[Hashable], limit: int) -> list[list[int]]:
+    """Indices of the pictures to restore together: of equal size, at most `limit`; in order where that is 1."""
+    groups: defaultdict[Hashable, list[int]] = defaultdict(list)
+    for i, size in enumerate(sizes):
+        groups[size if limit > 1 else i].append(i)
+    return [group[k : k + limit] for group in groups.values() for k in range(0, len(group), limit)]
+
+
+# ---- devices, precisions and options
+
+
+def _best_device() -> torch.device:
+    if torch.cuda.is_available():
+        return torch.device("cuda")
+    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+
+
+def _existing_device(device: str | torch.device) -> torch.device:
+    try:
+        return torch.empty(0, device=device).device
+    except (RuntimeError, AssertionError, TypeError) as error:  # which of them depends on how torch was built
+        reason = str(error).partition("\n")[0]
+        raise ValueError(f"device: expected one that this machine has, got {device!r} ({reason})") from error
+
+
+def _best_precision(config: RestorerConfig, device: torch.device) -> torch.dtype:
+    if config.architecture == "paper":  # published in float32, and compared with what that gives
+        return torch.float32
+    native = False
+    if device.type == "cuda":
+        native = torch.cuda.get_device_capability(device) >= (8, 0)
+    elif device.type == "cpu":
+        # Queries that older releases lack; without native instructions bfloat16 is slower than float32.
+        queries = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
+        native = any(getattr(torch.cpu, query, bool)() for query in queries)
+    return torch.bfloat16 if native else torch.float32
+
+
+def _check_precision(dtype: torch.dtype | None) -> None:
+    if dtype is not None and dtype not in _PRECISIONS:
+        raise ValueError(f"dtype: expected None, torch.float32, torch.bfloat16 or torch.float16, got {dtype!r}")
+
+
+def _integer(name: str, value: object, low: int, high: int | None = None) -> int:
+    try:
+        number = operator.index(value)  # type: ignore[arg-type]
+    except TypeError:
+        raise TypeError(f"{name}: expected an integer, got {value!r}") from None
+    if number < low or (high is not None and number > high):
+        limits = f"of at least {low}" if high is None else f"from {low} to {high}"
+        raise ValueError(f"{name}: expected an integer {limits}, got {number}")
+    return number
+
+
+def _number(name: str, value: object, low: float, high: float) -> float:
+    if not isinstance(value, Real):
+        raise TypeError(f"{name}: expected a number, got {value!r}")
+    number = float(value)
+    if not low <= number <= high:
+        raise ValueError(f"{name}: expected a number from {low} to {high}, got {value}")
+    return number
