@@ -16,7 +16,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, NoReturn
 
 if TYPE_CHECKING:
-    from lightendiff.folder import Restore, Summary
+    from .folder import Restore, Summary
 
 FAILED = 1  # exit codes: this, argparse's 2, and 128 + the number of the signal that ended the run
 FORMATS = ("png", "jpg", "jpeg", "webp", "tif", "tiff", "bmp")
@@ -139,7 +139,7 @@ def _run(args: argparse.Namespace, error: Callable[[str], NoReturn]) -> int | No
     """The exit code, or None when a signal ended the run."""
     from tqdm import tqdm
 
-    from lightendiff import folder
+    from . import folder
 
     planned = folder.plan(
         args.input,
@@ -184,7 +184,7 @@ def _run(args: argparse.Namespace, error: Callable[[str], NoReturn]) -> int | No
 def _load(args: argparse.Namespace, error: Callable[[str], NoReturn]) -> Restore:
     import torch
 
-    from lightendiff.pipeline import LightenPipeline
+    from .pipeline import LightenPipeline
 
     dtype = None if args.dtype is None else getattr(torch, args.dtype)
     try:
@@ -196,7 +196,7 @@ def _load(args: argparse.Namespace, error: Callable[[str], NoReturn]) -> Restore
 
 
 def _report(summary: Summary, say: Callable[[str], None]) -> None:
-    from lightendiff.images import shown
+    from .images import shown
 
     for note, sources in summary.notes.items():
         others = f" and {len(sources) - 1} more" if len(sources) > 1 else ""

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-from lightendiff.images import FORMATS, MAX_PIXELS, READABLE, ImageError, Picture, read_picture, shown, write_picture
+from .images import FORMATS, MAX_PIXELS, READABLE, ImageError, Picture, read_picture, shown, write_picture
 
 Restore = Callable[[np.ndarray], np.ndarray]  # (h, w) or (h, w, 3), uint8 or uint16 -> the same shape and dtype
 _AHEAD = 2  # pictures read before, and written after, the one being restored

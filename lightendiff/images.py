@@ -106,7 +106,9 @@ def _reason(error: Exception) -> str:
         return "not a PNG, JPEG, WebP, TIFF, BMP or GIF image"
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
+    if isinstance(error, (ValueError, OSError)) and str(error):
+        return str(error).splitlines()[0]
+    return f"damaged, or of a kind that is not supported ({type(error).__name__}: {error})".splitlines()[0]
 
 
 def _decode(data: bytes, max_pixels: int) -> Picture:
@@ -165,7 +167,7 @@ def _decode_other(data: bytes, max_pixels: int) -> tuple[Picture, int]:
     with _loaded(data, max_pixels) as image:
         kind = {"MPO": "JPEG", "DIB": "BMP"}.get(image.format or "", image.format or "")
         notes = ["only the first frame is restored"] if getattr(image, "is_animated", False) else []
-        if kind == "PNG" and data[24] == 16 and image.mode[:2] != "I;":
+        if kind == "PNG" and data[24] == 16 and image.mode[0] != "I":
             array = _decode_deep(data)  # whole: Pillow has complained about damage, which OpenCV may pass over
             if data[25] == 4:  # OpenCV spreads grey with alpha over four channels
                 array = array[..., (0, 3)]
@@ -179,7 +181,7 @@ def _decode_other(data: bytes, max_pixels: int) -> tuple[Picture, int]:
             exif=exif,
             icc_profile=_profile(image),
             xmp=xmp.encode() if isinstance(xmp, str) else bytes(xmp),
-            dpi=_dpi(*image.info.get("dpi", (0, 0))),
+            dpi=_dpi(*image.info.get("dpi", (None, None))),
             encoding=_encoding(kind, image, data),
             notes=tuple(notes),
         )
@@ -212,7 +214,7 @@ def _decode_tiff(data: bytes, max_pixels: int) -> tuple[Picture, int]:
         if array.dtype == np.uint16 and tags.get(_PHOTOMETRIC) == 0:
             array = 65535 - array  # white is zero; Pillow turns only 8-bit pictures round
     per_unit = 2.54 if tags.get(_RESOLUTION_UNIT, 2) == 3 else 1.0
-    dpi = _dpi(*(float(tags.get(tag, 0)) * per_unit for tag in (_RESOLUTION_X, _RESOLUTION_Y)))
+    dpi = _dpi(tags.get(_RESOLUTION_X), tags.get(_RESOLUTION_Y), per_unit)
     picture = Picture(
         *_split_alpha(array),
         format="TIFF",
@@ -253,7 +255,7 @@ def _pixels(image: Image.Image, notes: list[str]) -> np.ndarray:
         image = image.convert(straight.get(mode, mode))
     if image.mode not in ("L", "LA", "RGB", "RGBA"):
         raise ValueError(f"pixels of kind {mode} are not supported")
-    return np.asarray(image)
+    return np.array(image)  # a copy, since Pillow's own memory is read-only
 
 
 def _supported(array: np.ndarray, notes: list[str]) -> np.ndarray:
@@ -309,8 +311,11 @@ def _tag_bytes(tags: TiffImagePlugin.ImageFileDirectory_v2, tag: int) -> bytes:
     return b"".join(part for part in value if isinstance(part, bytes)) if isinstance(value, tuple) else bytes(value)
 
 
-def _dpi(x: float, y: float) -> tuple[float, float] | None:
-    return (float(x), float(y)) if 0 < x < 1e6 and 0 < y < 1e6 else None
+def _dpi(x: Any, y: Any, per_unit: float = 1.0) -> tuple[float, float] | None:
+    with contextlib.suppress(TypeError, ValueError):  # missing, or nonsense that is no reason to refuse the picture
+        dpi = float(x) * per_unit, float(y) * per_unit
+        return dpi if all(0 < value < 1e6 for value in dpi) else None
+    return None
 
 
 def _exif(image: Image.Image, notes: list[str]) -> tuple[bytes, int]:

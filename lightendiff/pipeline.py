@@ -355,7 +355,8 @@ def _from_unit(unit: Tensor, target: Tensor) -> None:
         unit = (unit * unit.new_tensor(_LUMA).view(3, 1, 1)).sum(dim=0, keepdim=True).clamp(0.0, 1.0)
     if target.dtype in _WHITE:
         unit = (unit * _WHITE[target.dtype]).round()
-    target.copy_(unit.to(torch.uint8) if target.dtype == torch.uint8 else unit)
+    unit = unit.to(torch.uint8) if target.dtype == torch.uint8 else unit
+    target.copy_(unit.to(target.device))
 
 
 def _batches(sizes: Sequence[Hashable], limit: int) -> list[list[int]]:

@@ -169,11 +169,8 @@ class DDIMScheduler:
         itself: trailing and linspace as if T were start_timestep + 1, leading evenly spaced down to `steps_offset`.
         Starting where the full list starts gives the full list.
         """
-        n, last, spacing = (
-            _integer("num_inference_steps", num_inference_steps),
-            len(self) - 1,
-            self.config.timestep_spacing,
-        )
+        n = _integer("num_inference_steps", num_inference_steps)
+        last, spacing = len(self) - 1, self.config.timestep_spacing
         low = self.config.steps_offset if spacing == "leading" else 0
         top = last if start_timestep is None else _integer("start_timestep", start_timestep)
         if not low <= top <= last:
@@ -189,7 +186,7 @@ class DDIMScheduler:
             top = low + len(self) // n * (n - 1)
             if top > last:
                 raise ValueError(f"steps_offset {low} moves the first of {n} timesteps to {top}, past the last, {last}")
-        if n == 1:
+        if n == 1:  # a full list of one is the lowest timestep: diffusers' lists are kept, even the useless ones
             return [low if start_timestep is None else top]
         return np.linspace(low, top, n).round().astype(int)[::-1].tolist()
 
@@ -345,8 +342,7 @@ class DDIMScheduler:
         if isinstance(t, int):
             return self._next[t]
         if x.device not in self._next_on:
-            with torch.inference_mode(False):
-                self._next_on[x.device] = torch.tensor(self._next, device=x.device)
+            self._next_on[x.device] = torch.tensor(self._next, device=x.device)
         return self._next_on[x.device][t]
 
     def _alpha_beta(self, t: Timestep, x: torch.Tensor) -> tuple[Scalar, Scalar]:
@@ -355,9 +351,8 @@ class DDIMScheduler:
             alpha, beta = self._rows[t + 1]
             return alpha, beta
         if x.device not in self._table_on:
-            with torch.inference_mode(False):  # what is kept must serve training, too
-                dtype = torch.float32 if x.device.type == "mps" else torch.float64
-                self._table_on[x.device] = self._table.to(x.device, dtype)
+            dtype = torch.float32 if x.device.type == "mps" else torch.float64  # MPS has no float64
+            self._table_on[x.device] = self._table.to(x.device, dtype)
         alphas, betas = self._table_on[x.device][t + 1].reshape(-1, 2, *[1] * (x.ndim - 1)).unbind(1)
         return alphas, betas
 

@@ -208,11 +208,12 @@ def weights(tmp_path_factory) -> Path:
     import torch
 
     from lightendiff.checkpoints import save_restorer
-    from lightendiff.models.presets import PRESETS, build_restorer
+    from lightendiff.models.presets import PRESETS
+    from lightendiff.restorer import Restorer
 
     torch.manual_seed(0)
     folder = tmp_path_factory.mktemp("weights")
-    save_restorer(build_restorer(PRESETS["tiny"]), folder)
+    save_restorer(Restorer(PRESETS["tiny"]), folder)
     return folder
 
 

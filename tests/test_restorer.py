@@ -17,12 +17,13 @@ SIZES = [(1, 1), (1, 50), (7, 3), (33, 31), (32, 64)]
 
 def make_restorer(**changes: object) -> Restorer:
     """A tiny restorer whose weights let everything show through: new ones start close to the identity."""
-    generator = torch.Generator().manual_seed(0)
-    restorer = Restorer(dataclasses.replace(PRESETS["tiny"], **changes)).eval()  # type: ignore[arg-type]
-    for tensor in restorer.parameters():
-        if tensor.ndim > 1:
-            tensor.data = torch.randn(tensor.shape, generator=generator) / tensor[0].numel() ** 0.5
-    return restorer.requires_grad_(False)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        restorer = Restorer(dataclasses.replace(PRESETS["tiny"], **changes))  # type: ignore[arg-type]
+        for tensor in restorer.parameters():
+            if tensor.ndim > 1:
+                nn.init.normal_(tensor, std=tensor[0].numel() ** -0.5)
+    return restorer.eval().requires_grad_(False)
 
 
 def make_dark(*shape: int) -> Tensor:
@@ -60,9 +61,8 @@ def test_any_size_is_kept(size: tuple[int, int]) -> None:
 @pytest.mark.parametrize("preset", ["tiny", "default", "paper"])
 @pytest.mark.parametrize("size", [(1, 1), (64, 64), (65, 127), (400, 600)])
 def test_noise_has_an_eighth_of_the_padded_size(preset: str, size: tuple[int, int]) -> None:
-    config = PRESETS[preset]  # type: ignore[index]
-    with torch.device("meta"):
-        restorer = Restorer(config)
+    restorer = make_restorer()
+    restorer.config = config = PRESETS[preset]  # type: ignore[index]  # its networks play no part in this
     b, c, h, w = restorer.noise_shape(torch.empty(2, 3, *size, device="meta"))
     assert (b, c) == (2, config.latent_channels)
     for latent, pixels in ((h, size[0]), (w, size[1])):
@@ -83,7 +83,9 @@ def test_a_multiple_is_not_padded() -> None:
     assert torch.equal(restorer(dark, noise=noise, clamp=False), expected)
 
 
-@pytest.mark.parametrize(("size", "modes"), [((27, 50), ["reflect"]), ((5, 3), ["reflect", "edge"]), ((1, 1), ["edge"])])
+@pytest.mark.parametrize(
+    ("size", "modes"), [((27, 50), ["reflect"]), ((5, 3), ["reflect", "edge"]), ((1, 1), ["edge"])]
+)
 def test_other_sizes_are_mirrored_and_cropped(size: tuple[int, int], modes: list[str]) -> None:
     restorer, dark = make_restorer(), make_dark(1, 3, *size)
     noise = torch.randn(restorer.noise_shape(dark))
@@ -96,7 +98,7 @@ def test_other_sizes_are_mirrored_and_cropped(size: tuple[int, int], modes: list
     # the mean is that of the picture alone
     expected = by_hand(restorer, torch.from_numpy(padded), noise, dark.mean(dim=(1, 2, 3)))
     output = restorer(dark, noise=noise, clamp=False)
-    torch.testing.assert_close(output, expected[..., : size[0], : size[1]], atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(output, expected[..., : size[0], : size[1]], atol=1e-4, rtol=1e-4)
 
 
 # ---- noise
@@ -119,7 +121,7 @@ def test_with_one_generator_per_picture_the_batch_does_not_matter(eta: float) ->
     together = restorer(dark, generator=seeded(0, 1, 2), **options)
     for i in range(3):
         single = restorer(dark[i : i + 1], generator=seeded(i), **options)
-        torch.testing.assert_close(single, together[i : i + 1], atol=1e-5, rtol=1e-5)
+        torch.testing.assert_close(single, together[i : i + 1], atol=1e-4, rtol=1e-4)
     if eta:
         assert not torch.allclose(together, restorer(dark, generator=seeded(0, 1, 2), num_inference_steps=3), atol=1e-3)
 
@@ -165,7 +167,7 @@ def test_callback_sees_every_step() -> None:
 
 def test_clamp() -> None:
     restorer, dark = make_restorer(), make_dark()
-    restorer.model.decoder.head.bias.fill_(2.0)  # gain and residual that overshoot
+    nn.init.constant_(restorer.get_parameter("model.decoder.head.bias"), 2.0)  # gain and residual that overshoot
     noise = torch.randn(restorer.noise_shape(dark))
     free = restorer(dark, noise=noise, clamp=False)
     assert free.max() > 1
@@ -227,7 +229,7 @@ def test_refuses_other_inputs(dark: Tensor, message: str) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"generator": seeded(0)}, "generator: expected one per picture, 2 of them, got 1"),
+        ({"generator": seeded(0)}, "generator must be one or a list of 2, one per image, got 1"),
         ({"num_inference_steps": 0}, "num_inference_steps must be from 1 to 1000, got 0"),
         ({"start_timestep": 1000}, "start_timestep must be from 0 to 999, got 1000"),
         ({"start_timestep": 2, "num_inference_steps": 4}, "num_inference_steps must be from 1 to 3, got 4"),

@@ -274,6 +274,16 @@ def test_every_eta_keeps_the_marginals(eta):
             assert_close(noise, eta * beta**0.5 * one)
 
 
+def test_rounding_at_zero_snr():
+    """From ᾱ_t = 0 with η = 1 nothing is left of ε̂: 1−ᾱ_{t−n}−σ² is 0, and must not be rounded to less."""
+    scheduler = DDIMScheduler(prediction_type="sample", clip_sample=False, rescale_betas_zero_snr=True)
+    x0, x, z = normal(1, 3, 1, 2)
+    for s in range(999):
+        for t in (999, torch.tensor([999])):
+            prev_sample = scheduler.step(x0, t, x, eta=1.0, variance_noise=z, prev_timestep=s).prev_sample
+            assert_close(prev_sample, scheduler.add_noise(x0, z, s), 1e-6)
+
+
 def test_zero_terminal_snr():
     plain, zero = DDIMScheduler(), DDIMScheduler(rescale_betas_zero_snr=True)
     assert zero.alphas_cumprod.dtype == torch.float64
@@ -308,6 +318,10 @@ def test_dynamic_thresholding_by_hand():
     expected = torch.tensor([[0.0, 0.1, -0.5, 0.6, 0.9], [0.0, 0.5, -1.0, 0.25, 1.0], [1.0, -1.0, 1.0, 0.4, 0.0]])
     estimate = scheduler.step(x0, 500, torch.zeros(3, 5), prev_timestep=100).pred_original_sample
     torch.testing.assert_close(estimate, expected)
+    # the maximum has the last word, even below 1
+    low = DDIMScheduler.from_config(scheduler.config, sample_max_value=0.5)
+    estimate = low.step(x0[:1], 500, torch.zeros(1, 5), prev_timestep=100).pred_original_sample
+    torch.testing.assert_close(estimate, torch.tensor([[0.0, 0.2, -1.0, 1.0, 1.0]]))
 
 
 def test_use_clipped_model_output_makes_x0_and_eps_explain_x():

@@ -10,6 +10,7 @@ from typing import Any
 import lightning
 import numpy as np
 import torch
+from lightning.pytorch.strategies import DDPStrategy
 from torch import Tensor
 
 from ..checkpoints import load_restorer
@@ -66,6 +67,11 @@ class RestorationTraining(lightning.LightningModule):
         self.augment = BatchAugment(sensor or SensorModel())
         self.learning_rate, self.final_learning_rate = learning_rate, final_learning_rate
         self.warmup_steps, self.weight_decay, self.seed = warmup_steps, weight_decay, seed
+
+    def setup(self, stage: str) -> None:
+        # Which parameters a step uses changes with the phase and the loss drawn, which DDP has to be told.
+        if isinstance(self.trainer.strategy, DDPStrategy):
+            self.trainer.strategy._ddp_kwargs.setdefault("find_unused_parameters", True)
 
     def losses(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
         """The named, weighted losses of an augmented batch; their sum is minimised."""
