@@ -8,8 +8,11 @@ from lightendiff.data.datamodule import LowLightData
 from lightendiff.training.base import RestorationTraining
 
 
-def main(args: ArgsType = None) -> LightningCLI:
-    """Run the command line with `args` (by default the process's own) and return what it built and ran."""
+def main(args: ArgsType = None, run: bool = True) -> LightningCLI:
+    """Run the command line with `args` (by default the process's own) and return what it built and ran.
+
+    Without `run`, `args` has no subcommand, and trainer, model and data are only built.
+    """
     return LightningCLI(
         RestorationTraining,
         LowLightData,
@@ -18,6 +21,7 @@ def main(args: ArgsType = None) -> LightningCLI:
         save_config_kwargs={"overwrite": True},
         trainer_defaults={"use_distributed_sampler": False},
         args=args,
+        run=run,
     )
 
 

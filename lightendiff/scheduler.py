@@ -5,7 +5,7 @@
 | `alpha`, `beta` | ᾱ_t and 1 − ᾱ_t |
 | `alpha_prev`, `beta_prev` | ᾱ_{t−n} and 1 − ᾱ_{t−n} |
 | `x0`, `eps` | x̂₀ and ε̂, the estimates at timestep t |
-| `variance` | σ_t² |
+| `variance`, `rest` | σ_t² and 1 − ᾱ_{t−n} − σ_t² |
 """
 
 from __future__ import annotations
@@ -278,10 +278,11 @@ class DDIMScheduler:
         x0 = self._limited(x0)
         if use_clipped_model_output:
             eps = (x - _sqrt(alpha, x) * x0) / _sqrt(beta, x)
-        # 2. Eq. 16; its 1 − ᾱ_t/ᾱ_{t−n} is written so that neighbours near ᾱ = 1 don't cancel.
+        # 2. Eq. 16, and what it leaves for ε̂, 1−ᾱ_{t−n}−σ²; both written so that nothing cancels near ᾱ = 0 or 1.
         variance = eta**2 * (beta_prev / beta) * (beta - beta_prev) / alpha_prev
+        rest = beta_prev * ((1 - eta**2) + eta**2 * (beta_prev / beta) * (alpha / alpha_prev))
         # 3. Eq. 12.
-        prev_sample = _sqrt(alpha_prev, x) * x0 + _sqrt(beta_prev - variance, x) * eps
+        prev_sample = _sqrt(alpha_prev, x) * x0 + _sqrt(rest, x) * eps
         if eta > 0:
             if variance_noise is None:
                 variance_noise = gaussian_noise(x.shape, generator, x.device, x.dtype)
@@ -453,10 +454,8 @@ def _integer(name: str, value: object) -> int:
 
 
 def _sqrt(value: Scalar, x: torch.Tensor) -> Scalar:
-    """√value in the dtype to multiply x with; what rounding left below 0 counts as 0."""
-    if isinstance(value, torch.Tensor):
-        return value.clamp(min=0).sqrt().to(x.dtype)
-    return max(value, 0.0) ** 0.5
+    """√value; a tensor of them in the dtype of x, which it must not widen."""
+    return value.sqrt().to(x.dtype) if isinstance(value, torch.Tensor) else value**0.5
 
 
 def _any(condition: bool | torch.Tensor) -> bool:

@@ -1,0 +1,60 @@
+"""EXIF blocks as bytes: a TIFF structure that is patched where it lies, since maker notes hold offsets into it."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import struct
+from collections.abc import Iterator
+from typing import Any
+
+from PIL import Image
+
+_ORIENTATION = 274
+
+
+def directory_entries(tiff: bytes | bytearray, order: str) -> Iterator[tuple[int, int]]:
+    """(tag, position) of the entries in the first directory of a TIFF structure."""
+    (directory,) = struct.unpack_from(order + "I", tiff, 4)
+    (count,) = struct.unpack_from(order + "H", tiff, directory)
+    for position in range(directory + 2, directory + 2 + 12 * count, 12):
+        yield struct.unpack_from(order + "H", tiff, position)[0], position
+
+
+def reset_orientation(tiff: bytes, drop_thumbnail: bool = False) -> tuple[bytes, int]:
+    """A TIFF structure with its orientation set to 1 and nothing else changed or moved, and the old orientation."""
+    order = {b"II*\0": "<", b"MM\0*": ">"}.get(tiff[:4])
+    if order is None:
+        raise ValueError("no TIFF structure")
+    patched, orientation = bytearray(tiff), 1
+    (end,) = struct.unpack_from(order + "I", tiff, 4)
+    end += 2
+    for tag, position in directory_entries(tiff, order):
+        end = position + 12
+        if tag == _ORIENTATION:
+            (orientation,) = struct.unpack_from(order + "H", tiff, position + 8)
+            struct.pack_into(order + "HIHH", patched, position + 2, 3, 1, 1, 0)
+    if drop_thumbnail and end + 4 <= len(patched):
+        struct.pack_into(order + "I", patched, end, 0)  # the second directory is the thumbnail's
+    return bytes(patched), orientation if 2 <= orientation <= 8 else 1
+
+
+def exif_of(image: Image.Image, notes: list[str]) -> tuple[bytes, int]:
+    """The EXIF block as an upright TIFF structure without its thumbnail (that is a dark one), and its orientation."""
+    try:
+        block = image.info.get("exif") or b""
+        if profile := image.info.get("Raw profile type exif"):  # ImageMagick's way, in hexadecimal
+            block = bytes.fromhex("".join(profile.split("\n")[3:]))
+        block = re.sub(rb"\A(Exif\0\0)+", b"", block)
+        return reset_orientation(block, drop_thumbnail=True) if block else (b"", 1)
+    except (ValueError, struct.error, IndexError):
+        notes.append("an unreadable EXIF block is left out")
+        return b"", 1
+
+
+def valid_dpi(x: Any, y: Any, per_unit: float = 1.0) -> tuple[float, float] | None:
+    """(x, y) as dots per inch; None where they are missing or make no sense."""
+    with contextlib.suppress(TypeError, ValueError):  # no reason to refuse the picture
+        dpi = float(x) * per_unit, float(y) * per_unit
+        return dpi if all(0 < value < 1e6 for value in dpi) else None
+    return None

@@ -1,0 +1,134 @@
+"""Pixels: from encoded bytes to arrays of 8 or 16 bit grey or sRGB, and back, by Pillow and OpenCV."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from PIL import Image, ImageCms
+
+_DECODERS = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "DIB", "GIF")
+_PILLOW_LIMIT = threading.Lock()
+
+
+def _too_many(max_pixels: int) -> str:
+    return f"more than the limit of {max_pixels:,} pixels; it can be raised for files you trust"
+
+
+def check_size(width: int, height: int, max_pixels: int) -> None:
+    if width * height > max_pixels:
+        raise ValueError(f"{width}×{height} is {_too_many(max_pixels)}")
+
+
+@contextlib.contextmanager
+def loaded(data: bytes, max_pixels: int) -> Iterator[Image.Image]:
+    """The image, decoded. Our own limit takes the place of Pillow's, which is global and checked again on the way."""
+    with contextlib.ExitStack() as stack:
+        with _PILLOW_LIMIT:
+            pillow_limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, max_pixels
+            try:
+                image = stack.enter_context(Image.open(io.BytesIO(data), formats=_DECODERS))
+                check_size(*image.size, max_pixels)
+                image.load()
+            except Image.DecompressionBombError as error:
+                raise ValueError(_too_many(max_pixels)) from error
+            finally:
+                Image.MAX_IMAGE_PIXELS = pillow_limit
+        yield image
+
+
+def decode_deep(data: bytes) -> np.ndarray:
+    """Colour of more than 8 bits as (h, w, 3 or 4), RGB(A)."""
+    import cv2
+
+    array = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    if array is None or array.ndim != 3 or array.dtype == np.uint8:
+        raise ValueError("damaged, or of a kind that is not supported")
+    return cv2.cvtColor(array, cv2.COLOR_BGR2RGB if array.shape[2] == 3 else cv2.COLOR_BGRA2RGBA)
+
+
+def decoded(image: Image.Image, notes: list[str]) -> np.ndarray:
+    """The decoded image as (h, w) or (h, w, 2, 3 or 4), uint8 or uint16."""
+    mode, transparent = image.mode, "transparency" in image.info
+    if mode[0] in "IF":
+        return supported(np.asarray(image), notes)
+    if mode in ("CMYK", "LAB", "YCbCr", "HSV"):
+        notes.append(f"{mode} colours are converted to sRGB")
+        image = _to_srgb(image)
+    elif mode == "P":
+        grey = all(r == g == b for r, g, b in image.palette.colors) if image.palette and not transparent else False
+        image = image.convert("L" if grey else "RGBA" if transparent else "RGB")
+    elif mode in ("L", "RGB") and transparent:
+        image = image.convert({"L": "LA", "RGB": "RGBA"}[mode])
+    else:
+        straight = {"1": "L", "PA": "RGBA", "La": "LA", "RGBa": "RGBA", "RGBX": "RGB"}
+        image = image.convert(straight.get(mode, mode))
+    if image.mode not in ("L", "LA", "RGB", "RGBA"):
+        raise ValueError(f"pixels of kind {mode} are not supported")
+    return np.array(image)  # a copy, since Pillow's own memory is read-only
+
+
+def supported(array: np.ndarray, notes: list[str]) -> np.ndarray:
+    """Integers up to 65535 and floats in [0, 1] as uint16."""
+    if array.dtype.kind == "f":
+        if not (np.isfinite(array).all() and array.min() >= 0 and array.max() <= 1):
+            raise ValueError("floating-point pixels outside [0, 1]: save it as 16 bit")
+        notes.append("floating-point pixels are kept as 16 bit")
+        return np.rint(array * 65535.0).astype(np.uint16)
+    if array.dtype.itemsize > 2 and (array.min() < 0 or array.max() > 65535):
+        raise ValueError("integer pixels outside 0…65535: save it as 16 bit")
+    return array.astype(np.uint16)
+
+
+def _to_srgb(image: Image.Image) -> Image.Image:
+    profile = image.info.get("icc_profile")
+    with contextlib.suppress(ImageCms.PyCMSError, OSError):  # no usable profile: the plain formula has to do
+        lab = ImageCms.createProfile("LAB") if image.mode == "LAB" else None
+        source = io.BytesIO(profile) if profile else lab
+        if source is not None:
+            converted = ImageCms.profileToProfile(image, source, ImageCms.createProfile("sRGB"), outputMode="RGB")
+            if converted is not None:
+                return converted
+    return image.convert("RGB")
+
+
+def profile(image: Image.Image) -> bytes:
+    converted = image.mode in ("CMYK", "LAB", "YCbCr", "HSV")  # then the pixels are sRGB now
+    return b"" if converted else image.info.get("icc_profile") or b""
+
+
+def split_alpha(array: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
+    array = array[..., None] if array.ndim == 2 else array
+    if array.shape[2] in (1, 3):
+        return np.ascontiguousarray(array), None
+    return np.ascontiguousarray(array[..., :-1]), np.ascontiguousarray(array[..., -1])
+
+
+def turned(array: np.ndarray, orientation: int) -> np.ndarray:
+    """The upright picture of one stored with that EXIF orientation (2–8); array (h, w, ...)."""
+    if orientation >= 5:
+        array = np.swapaxes(array, 0, 1)
+    if orientation in (2, 3, 6, 7):
+        array = array[:, ::-1]
+    if orientation in (3, 4, 7, 8):
+        array = array[::-1]
+    return np.ascontiguousarray(array)
+
+
+def saved(array: np.ndarray, kind: str, **options: Any) -> bytes:
+    stream = io.BytesIO()
+    Image.fromarray(array[..., 0] if array.shape[2] == 1 else array).save(stream, kind, **options)
+    return stream.getvalue()
+
+
+def encode_deep(array: np.ndarray) -> bytes:
+    """A 16-bit PNG file of (h, w, 1, 3 or 4), grey or RGB(A)."""
+    import cv2
+
+    order = {3: cv2.COLOR_RGB2BGR, 4: cv2.COLOR_RGBA2BGRA}.get(array.shape[2])
+    _, data = cv2.imencode(".png", array if order is None else cv2.cvtColor(array, order))
+    return data.tobytes()

@@ -1,0 +1,97 @@
+"""Reading a picture file of any kind, by its content."""
+
+from __future__ import annotations
+
+import os
+import re
+import struct
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from PIL import Image, JpegImagePlugin
+
+from .exif import exif_of, valid_dpi
+from .picture import MAX_PIXELS, ImageError, Picture, reason, shown
+from .pixels import decode_deep, decoded, loaded, profile, split_alpha, turned
+from .png import kept_chunks
+from .tiff import decode_tiff
+
+
+def read_picture(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS) -> Picture:
+    """Read a PNG, JPEG, WebP, TIFF, BMP or GIF file, recognised by its content; of several frames the first.
+
+    Palettes, 1-bit, CMYK, Lab, 32-bit and floating-point pixels (in [0, 1]) become 8- or 16-bit grey or sRGB.
+    Raises ImageError when the file is missing, damaged, of another kind, or has more than max_pixels pixels.
+    """
+    try:
+        return _decode(Path(path).read_bytes(), max_pixels)
+    except Exception as error:  # decoders raise nearly anything on damaged files
+        raise ImageError(f"{shown(path)}: {reason(error)}") from error
+
+
+def _decode(data: bytes, max_pixels: int) -> Picture:
+    if not data:
+        raise ValueError("the file is empty")
+    if data[:4] in (b"II*\0", b"MM\0*", b"II+\0"):
+        picture, orientation = decode_tiff(data, max_pixels)
+    else:
+        picture, orientation = _decode_other(data, max_pixels)
+    if orientation == 1:
+        return picture
+    xmp = re.sub(rb'(tiff:Orientation(?:\s*=\s*["\']|>))[2-8]', rb"\g<1>1", picture.xmp)
+    alpha = None if picture.alpha is None else turned(picture.alpha, orientation)
+    dpi = picture.dpi if orientation < 5 or picture.dpi is None else picture.dpi[::-1]
+    return replace(picture, pixels=turned(picture.pixels, orientation), alpha=alpha, xmp=xmp, dpi=dpi)
+
+
+def _decode_other(data: bytes, max_pixels: int) -> tuple[Picture, int]:
+    with loaded(data, max_pixels) as image:
+        kind = {"MPO": "JPEG", "DIB": "BMP"}.get(image.format or "", image.format or "")
+        notes = ["only the first frame is restored"] if getattr(image, "is_animated", False) else []
+        if kind == "PNG" and data[24] == 16 and image.mode[0] != "I":
+            array = decode_deep(data)  # whole: Pillow has complained about damage, which OpenCV may pass over
+            if data[25] == 4:  # OpenCV spreads grey with alpha over four channels
+                array = array[..., (0, 3)]
+        else:
+            array = decoded(image, notes)
+        exif, orientation = exif_of(image, notes)
+        xmp = image.info.get("xmp") or image.info.get("XML:com.adobe.xmp") or b""
+        picture = Picture(
+            *split_alpha(array),
+            format=kind,
+            exif=exif,
+            icc_profile=profile(image),
+            xmp=xmp.encode() if isinstance(xmp, str) else bytes(xmp),
+            dpi=valid_dpi(*image.info.get("dpi", (None, None))),
+            encoding=_encoding(kind, image, data),
+            notes=tuple(notes),
+        )
+    return picture, orientation
+
+
+def _encoding(kind: str, image: Image.Image, data: bytes) -> dict[str, Any]:
+    if kind == "JPEG":
+        assert isinstance(image, JpegImagePlugin.JpegImageFile)
+        segments = [block for name, block in image.applist if name == "APP13"]  # IPTC: captions, keywords, rights
+        kept = {"progressive": bool(image.info.get("progressive")), "segments": segments}
+        kept["comment"] = image.info.get("comment", b"")
+        if image.mode != "CMYK":
+            kept["qtables"] = [image.quantization[key] for key in sorted(image.quantization)]
+            kept["subsampling"] = max(JpegImagePlugin.get_sampling(image), 0)
+        return kept
+    if kind == "PNG":
+        return {"chunks": kept_chunks(data)}
+    if kind == "WEBP":
+        return {"lossless": data[12:16] == b"VP8L" or (data[12:16] == b"VP8X" and _has_chunk(data, b"VP8L"))}
+    return {}
+
+
+def _has_chunk(webp: bytes, wanted: bytes) -> bool:
+    position = 12
+    while position + 8 <= len(webp):
+        name, size = struct.unpack_from("<4sI", webp, position)
+        if name == wanted:
+            return True
+        position += 8 + size + size % 2
+    return False

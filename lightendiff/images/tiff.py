@@ -1,0 +1,151 @@
+"""TIFF: reading what its tags say, writing a file around an EXIF block.
+
+The writer is ours because no library keeps it all: Pillow holds no colour of 16 bits, tifffile refuses to write the
+EXIF and GPS directories, OpenCV writes no metadata into TIFF, and each would move the EXIF block that it rebuilds.
+"""
+
+from __future__ import annotations
+
+import io
+import struct
+import zlib
+
+import numpy as np
+from PIL import Image, TiffImagePlugin
+
+from .exif import directory_entries, reset_orientation, valid_dpi
+from .picture import Picture
+from .pixels import check_size, decode_deep, decoded, loaded, profile, split_alpha, supported
+
+_XMP, _ICC, _RESOLUTION_X, _RESOLUTION_Y, _RESOLUTION_UNIT = 700, 34675, 282, 283, 296
+_BITS, _PHOTOMETRIC, _SAMPLES, _PLANAR, _EXTRA = 258, 262, 277, 284, 338
+# TIFF tags that describe how the pixels are stored (and Photoshop's layers): meaningless around other pixels.
+_STRUCTURE = frozenset(
+    {*range(254, 267), 273, *range(277, 282), 284, *range(288, 294), 301, 317, *range(320, 326), 330, *range(332, 343)}
+    | {347, *range(512, 533), 559, _XMP, _ICC, 37724}
+)
+
+
+def decode_tiff(data: bytes, max_pixels: int) -> tuple[Picture, int]:
+    """The first page of a TIFF file as it is stored, and the orientation (1–8) that is still to be applied."""
+    # Decoders turn TIFF pictures by themselves, each in its own way: none may see the orientation.
+    big = data[2:3] == b"+"  # BigTIFF, whose rare orientations are left to the decoders
+    data, orientation = (data, 1) if big else reset_orientation(data)
+    tags = TiffImagePlugin.ImageFileDirectory_v2(data[:16] if big else data[:8])
+    stream = io.BytesIO(data)
+    stream.seek(tags.next)
+    tags.load(stream)
+    check_size(int(tags[256]), int(tags[257]), max_pixels)
+    notes = ["only the first page is restored"] if tags.next else []
+    bits, samples = max(tags.get(_BITS, (1,))), tags.get(_SAMPLES, 1)
+    if bits > 8 and samples >= 3 and tags.get(_PHOTOMETRIC) == 2:
+        if tags.get(_PLANAR, 1) != 1 or bits not in (16, 32):
+            raise ValueError(f"a {bits}-bit TIFF of separate planes or unusual depth: save it as interleaved 16 bit")
+        array = supported(decode_deep(data), notes)
+        array = _straight_alpha(array, tags.get(_EXTRA, (2,))[0], notes)
+        icc_profile = _tag_bytes(tags, _ICC)
+    else:
+        with loaded(data, max_pixels) as image:
+            array = decoded(image, notes)
+            icc_profile = profile(image)
+        if array.dtype == np.uint16 and bits < 16:
+            array = ((array.astype(np.uint32) * 65535 + (2**bits - 1) // 2) // (2**bits - 1)).astype(np.uint16)
+        if array.dtype == np.uint16 and tags.get(_PHOTOMETRIC) == 0:
+            array = 65535 - array  # white is zero; Pillow turns only 8-bit pictures round
+    per_unit = 2.54 if tags.get(_RESOLUTION_UNIT, 2) == 3 else 1.0
+    dpi = valid_dpi(tags.get(_RESOLUTION_X), tags.get(_RESOLUTION_Y), per_unit)
+    picture = Picture(
+        *split_alpha(array),
+        format="TIFF",
+        exif=_exif_of(data, notes),
+        icc_profile=icc_profile,
+        xmp=_tag_bytes(tags, _XMP),
+        dpi=dpi,
+        notes=tuple(notes),
+    )
+    return picture, orientation
+
+
+def _straight_alpha(array: np.ndarray, kind: int, notes: list[str]) -> np.ndarray:
+    """TIFF's ExtraSamples: 0 is any channel (left out), 1 alpha that the colours are multiplied by, 2 plain alpha."""
+    if array.shape[2] == 3 or kind == 2:
+        return array
+    if kind != 1:
+        notes.append("a fourth channel that is not alpha is left out")
+        return array[..., :3]
+    alpha = array[..., 3:].astype(np.float64)
+    colour = np.divide(array[..., :3] * 65535.0, alpha, out=np.zeros(array[..., :3].shape), where=alpha > 0)
+    return np.concatenate([np.rint(colour.clip(0, 65535)).astype(np.uint16), array[..., 3:]], axis=2)
+
+
+def _tag_bytes(tags: TiffImagePlugin.ImageFileDirectory_v2, tag: int) -> bytes:
+    value = tags.get(tag, b"")  # a tuple of numbers, or the bytes, or a tuple with the bytes, as the tag's type has it
+    return b"".join(part for part in value if isinstance(part, bytes)) if isinstance(value, tuple) else bytes(value)
+
+
+def _exif_of(data: bytes, notes: list[str]) -> bytes:
+    exif = Image.Exif()
+    try:
+        exif.load_from_fp(io.BytesIO(data))
+        for tag in list(exif):
+            if tag in _STRUCTURE:
+                del exif[tag]
+        return exif.tobytes()[6:] if len(exif) else b""
+    except Exception:  # Pillow checks few of the values that it packs
+        notes.append("unreadable TIFF tags are left out")
+        return b""
+
+
+def encode_tiff(array: np.ndarray, picture: Picture, quality: int | None, notes: list[str]) -> bytes:
+    """A TIFF file around the EXIF block: its own bytes come first, so that every offset in it stays valid.
+
+    Strips are deflated with horizontal differencing (TIFF 6.0, section 14, and Adobe's supplement 2).
+    """
+    data = bytearray(picture.exif or b"II*\0\x08\0\0\0\0\0\0\0\0\0")
+    order = "<" if data[:2] == b"II" else ">"
+    entries = {tag: bytes(data[at : at + 12]) for tag, at in directory_entries(data, order) if tag not in _STRUCTURE}
+
+    def append(block: bytes) -> int:
+        data.extend(bytes(len(data) % 2))
+        data.extend(block)
+        return len(data) - len(block)
+
+    def add(tag: int, code: str, *values: int) -> None:
+        add_block(tag, {"H": 3, "I": 4}[code], len(values), struct.pack(order + code * len(values), *values))
+
+    def add_block(tag: int, kind: int, count: int, block: bytes) -> None:
+        place = block.ljust(4, b"\0") if len(block) <= 4 else struct.pack(order + "I", append(block))
+        entries[tag] = struct.pack(order + "HHI", tag, kind, count) + place
+
+    height, width, channels = array.shape
+    rows = max(1, 2**20 // array[0].nbytes)
+    strips = [_deflated(array[top : top + rows], order) for top in range(0, height, rows)]
+    add(256, "I", width)
+    add(257, "I", height)
+    add(258, "H", *(array.dtype.itemsize * 8,) * channels)
+    add(259, "H", 8)  # deflate
+    add(262, "H", 2 if channels >= 3 else 1)
+    add(273, "I", *(append(strip) for strip in strips))
+    add(277, "H", channels)
+    add(278, "I", rows)
+    add(279, "I", *(len(strip) for strip in strips))
+    add(284, "H", 1)
+    add(317, "H", 2)
+    if channels in (2, 4):
+        add(338, "H", 2)  # alpha, not multiplied in
+    for tag, kind, block in ((_XMP, 1, picture.xmp), (_ICC, 7, picture.icc_profile)):
+        if block:
+            add_block(tag, kind, len(block), block)
+    if picture.dpi and _RESOLUTION_X not in entries:
+        for tag, dpi in zip((_RESOLUTION_X, _RESOLUTION_Y), picture.dpi, strict=True):
+            add_block(tag, 5, 1, struct.pack(order + "II", round(dpi * 1000), 1000))
+        add(_RESOLUTION_UNIT, "H", 2)
+    directory = struct.pack(order + "H", len(entries)) + b"".join(entries[tag] for tag in sorted(entries)) + bytes(4)
+    struct.pack_into(order + "I", data, 4, append(directory))
+    return bytes(data)
+
+
+def _deflated(rows: np.ndarray, order: str) -> bytes:
+    difference = rows.copy()
+    difference[:, 1:] -= rows[:, :-1]
+    return zlib.compress(difference.astype(f"{order}u{rows.itemsize}").tobytes())

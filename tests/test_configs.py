@@ -1,0 +1,141 @@
+"""Every file in configs/ parses and builds, and says what it must; no picture or weight file is needed for that."""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+import yaml
+from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.cli import LightningCLI
+from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
+
+from lightendiff.training import AveragedExport, ContentTransfer, LatentDiffusion, PictureGrid
+
+ROOT = Path(__file__).parents[1]
+CONFIGS = {path.stem: path for path in sorted((ROOT / "configs").glob("*.yaml"))}
+CONTENTS: dict[str, dict[str, Any]] = {name: yaml.safe_load(path.read_text()) for name, path in CONFIGS.items()}
+
+
+@pytest.fixture(scope="module")
+def train() -> ModuleType:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(ROOT)
+        return importlib.import_module("train")
+
+
+@pytest.fixture
+def build(train: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Builds what a configuration describes, with further arguments, but not the weights that it starts from."""
+    monkeypatch.chdir(tmp_path)
+
+    def build(name: str, *arguments: str) -> LightningCLI:
+        return train.main(["--config", str(CONFIGS[name]), "--model.init_args.init_from=null", *arguments], run=False)
+
+    return build
+
+
+def callbacks(name: str) -> dict[str, dict[str, Any]]:
+    entries = CONTENTS[name]["trainer"]["callbacks"]
+    return {entry["class_path"].split(".")[-1]: entry.get("init_args", {}) for entry in entries}
+
+
+def test_the_promised_configurations_exist() -> None:
+    assert CONFIGS.keys() >= {f"{name}_stage{stage}" for name in ("default", "paper", "smoke") for stage in (1, 2)}
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_builds(name: str, build: Any) -> None:
+    cli = build(name)
+    trainer, data = cli.trainer, cli.datamodule
+    assert isinstance(cli.model, ContentTransfer if name.endswith("stage1") else LatentDiffusion)
+    assert {AveragedExport, PictureGrid, ModelCheckpoint} <= {type(callback) for callback in trainer.callbacks}
+    assert {type(logger) for logger in trainer.loggers} == {TensorBoardLogger, CSVLogger}
+    assert trainer.gradient_clip_val > 0
+    assert trainer.checkpoint_callback.save_last
+    assert data.val_names
+    # the last weights are validated, too
+    assert trainer.max_steps % data.steps_per_epoch == 0
+    assert sum(p.requires_grad for p in cli.model.parameters()) > 0
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_writes_into_a_folder_of_its_own(name: str) -> None:
+    assert callbacks(name)["AveragedExport"]["folder"] == f"runs/{name}/export"
+    assert callbacks(name)["PictureGrid"]["folder"] == f"runs/{name}/pictures"
+    assert callbacks(name)["ModelCheckpoint"]["dirpath"] == f"runs/{name}"
+    assert {entry["init_args"]["name"] for entry in CONTENTS[name]["trainer"]["logger"]} == {name}
+
+
+@pytest.mark.parametrize("name", [name for name in CONFIGS if not name.endswith("stage1")])
+def test_later_stages_start_from_the_export_of_the_one_before(name: str) -> None:
+    before = f"{name[:-1]}{int(name[-1]) - 1}"
+    model = CONTENTS[name]["model"]["init_args"]
+    assert model["init_from"] == callbacks(before)["AveragedExport"]["folder"]
+    assert (
+        model["preset"]
+        == CONTENTS[before]["model"]["init_args"]["preset"]
+        == name.split("_")[0].replace("smoke", "tiny")
+    )
+
+
+@pytest.mark.parametrize("name", [name for name in CONFIGS if name.startswith("default")])
+def test_default_keeps_the_same_scenes_out_in_all_stages(name: str) -> None:
+    def kept_out(data: dict[str, Any]) -> list[Any]:
+        return [source["init_args"]["exclude"] for source in data["train"][:2]]
+
+    data = CONTENTS[name]["data"]
+    assert kept_out(data) == kept_out(CONTENTS["default_stage1"]["data"])
+    pictures, scenes = kept_out(data)
+    assert data["val"]["brackets_val"]["init_args"]["scenes"] == scenes
+    for source in data["train"]:
+        assert source["init_args"]["exclude"] == (scenes if "brackets" in str(source) else pictures)
+
+
+def test_paper_is_trained_as_published(build: Any) -> None:
+    first, second = build("paper_stage1").model, build("paper_stage2").model
+    assert (first.ssim_weight, first.retinex_weight, first.retinex_shapes_latent) == (0, 0.1, True)
+    assert first.reexpose_probability == 0
+    assert (second.regime, second.consistency_weight, second.joint_from_step) == ("unpaired", 0.001, None)
+    assert second.restorer.config.num_inference_steps == 20
+    assert second.learning_rate == second.final_learning_rate == 2e-5
+    assert first.weight_decay == second.weight_decay == 0  # AdamW without decay is Adam
+    for stage in (1, 2):
+        data = CONTENTS[f"paper_stage{stage}"]["data"]
+        assert (data["batch_size"], data["crop"]) == (12, [512, 512])
+        assert callbacks(f"paper_stage{stage}")["AveragedExport"]["decay"] == 0.999
+
+
+def test_fields_can_be_overridden(build: Any) -> None:
+    cli = build("smoke_stage1", "--model.init_args.learning_rate=1e-5", "--data.batch_size=3", "--trainer.max_steps=7")
+    assert (cli.model.learning_rate, cli.datamodule.batch_size, cli.trainer.max_steps) == (1e-5, 3, 7)
+    assert cli.model.warmup_steps == 10  # all else stays
+
+
+@pytest.mark.parametrize(
+    ("where", "key"),
+    [
+        ([], "modle"),
+        (["trainer"], "max_step"),
+        (["trainer", "callbacks", 0, "init_args"], "foldr"),
+        (["model", "init_args"], "ssim_wieght"),
+        (["data"], "bath_size"),
+        (["data", "train", 1, "init_args"], "cuont"),
+    ],
+)
+def test_unknown_keys_are_errors(
+    where: list[Any], key: str, train: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    content = yaml.safe_load(CONFIGS["smoke_stage1"].read_text())
+    inner = content
+    for part in where:
+        inner = inner[part]
+    inner[key] = 1
+    (tmp_path / "typo.yaml").write_text(yaml.safe_dump(content))
+    with pytest.raises(SystemExit) as exit_info:
+        train.main(["fit", "--config", str(tmp_path / "typo.yaml")])
+    assert exit_info.value.code != 0
+    assert key in capsys.readouterr().err
