@@ -22,12 +22,17 @@ def psnr(prediction: Tensor, target: Tensor) -> Tensor:
 
 
 def ssim(prediction: Tensor, target: Tensor) -> Tensor:
-    """Structural similarity with an 11-pixel Gaussian window (σ = 1.5), averaged over RGB; one value a picture."""
-    value = structural_similarity_index_measure(
-        quantise(prediction), quantise(target), data_range=1.0, reduction="none", kernel_size=11, sigma=1.5
+    """Structural similarity (Wang et al., 2004), averaged over RGB; one value a picture: (b,).
+
+    The Gaussian window (σ = 1.5) of 11 pixels is put wherever it fits into the picture, as in scikit-image and MATLAB;
+    pictures must be at least that large. (What torchmetrics itself averages over depends on its version.)
+    """
+    if min(target.shape[2:]) < 11:
+        raise ValueError(f"target: expected at least 11×11 pixels, got {tuple(target.shape)}")
+    _, everywhere = structural_similarity_index_measure(
+        quantise(prediction), quantise(target), data_range=1.0, sigma=1.5, kernel_size=11, return_full_image=True
     )
-    assert isinstance(value, Tensor)
-    return value.reshape(-1)
+    return everywhere[..., 5:-5, 5:-5].mean(dim=(1, 2, 3))
 
 
 def brightness_matched(prediction: Tensor, target: Tensor) -> Tensor:

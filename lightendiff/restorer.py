@@ -68,8 +68,10 @@ class Restorer(nn.Module):
         Returns:
             (b, 3, h, w) float32.
         """
-        if dark.ndim != 4 or dark.shape[1] != 3 or not dark.is_floating_point():
-            raise ValueError(f"dark: expected float (b, 3, h, w), got {dark.dtype} {tuple(dark.shape)}")
+        if dark.ndim != 4 or dark.shape[1] != 3 or dark.numel() == 0 or not dark.is_floating_point():
+            raise ValueError(f"dark: expected float (b, 3, h, w), not empty, got {dark.dtype} {tuple(dark.shape)}")
+        if noise is not None and noise.shape != self.noise_shape(dark):
+            raise ValueError(f"noise: expected shape {self.noise_shape(dark)}, got {tuple(noise.shape)}")
         height, width = dark.shape[2:]
         image = _pad(dark.float(), self.config.multiple)
         with self.autocast(dark.device):
@@ -105,7 +107,7 @@ class Restorer(nn.Module):
         """The restored latent (b, c, h/8, w/8), in [0, 1] scale but not clamped, for a dark one and its condition."""
         steps = self.config.num_inference_steps if num_inference_steps is None else num_inference_steps
         start = self.config.start_timestep if start_timestep is None else start_timestep
-        with self.autocast(noise.device):  # one context, so that weights are converted once for all steps
+        with self.autocast(noise.device):  # one context: where weights are cached, they are converted once
             x0 = sample(
                 lambda x, t: self.unet(x, t, condition).float(),
                 self.scheduler,

@@ -54,10 +54,10 @@ def sample(
         ValueError: an argument is out of range, shapes don't match, or `start_timestep` came without
             `condition_latent`.
     """
-    if isinstance(num_inference_steps, int):
-        timesteps = scheduler.timestep_list(num_inference_steps, start_timestep)
-    else:
+    if isinstance(num_inference_steps, Sequence):
         timesteps = list(num_inference_steps)
+    else:
+        timesteps = scheduler.timestep_list(num_inference_steps, start_timestep)
     x = _start(scheduler, noise, start_timestep, condition_latent)
     pairs = pairwise([*timesteps, -1])
     bar = tqdm(pairs, total=len(timesteps), desc="sampling", leave=False, disable=not progress)

@@ -139,3 +139,41 @@ def test_unknown_keys_are_errors(
         train.main(["fit", "--config", str(tmp_path / "typo.yaml")])
     assert exit_info.value.code != 0
     assert key in capsys.readouterr().err
+
+
+OWN = {
+    "pairs": """
+data:
+  weights: null
+  val_limits: null
+  train: [{class_path: PairedFolders, init_args: {dark_dir: my/dark, target_dir: my/bright, exclude: []}}]
+  val: {mine: {class_path: PairedFolders, init_args: {dark_dir: my/val_dark, target_dir: my/val_bright}}}
+""",
+    "brackets": """
+data:
+  weights: null
+  val_limits: null
+  train: [{class_path: Brackets, init_args: {root: my/scenes, exclude: [church]}}]
+  val: {mine: {class_path: Brackets, init_args: {root: my/scenes, scenes: [church]}}}
+""",
+    "unpaired": """
+model: {init_args: {regime: unpaired, joint_from_step: null}}
+data:
+  weights: null
+  train: [{class_path: UnpairedFolders, init_args: {dark_dir: my/dark, normal_dir: my/normal}}]
+  val: null
+  val_limits: null
+""",
+}
+
+
+@pytest.mark.parametrize("name", OWN)
+def test_a_second_file_brings_own_pictures(name: str, build: Any) -> None:
+    Path("own.yaml").write_text(OWN[name])
+    cli = build("default_stage2", "--config", "own.yaml")
+    (source,) = cli.datamodule.source.sources
+    folders = {"pairs": ["my/dark", "my/bright"], "brackets": ["my/scenes"], "unpaired": ["my/dark", "my/normal"]}
+    assert [str(path) for path in getattr(source, "folders", [getattr(source, "root", None)])] == folders[name]
+    assert getattr(source, "exclude", []) == (["church"] if name == "brackets" else [])
+    assert cli.datamodule.val_names == ([] if name == "unpaired" else ["mine"])
+    assert cli.model.regime == ("unpaired" if name == "unpaired" else "paired")

@@ -72,3 +72,8 @@ def test_brightness_matching_undoes_a_factor_for_each_picture() -> None:
     torch.testing.assert_close(brightness_matched(factors * picture(), picture()), picture())
     assert brightness_matched(torch.zeros_like(picture()), picture()).abs().max() == 0
     assert brightness_matched(picture() ** 4, picture()).max() <= 1
+
+
+def test_ssim_needs_room_for_its_window() -> None:
+    with pytest.raises(ValueError, match=r"target: expected at least 11×11 pixels, got \(1, 3, 10, 30\)"):
+        ssim(torch.rand(1, 3, 10, 30), torch.rand(1, 3, 10, 30))

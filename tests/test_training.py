@@ -116,10 +116,8 @@ def test_exported_weights_reach_the_figures_that_were_logged(smoke: Path, stage:
     for index, pair in enumerate(pictures.pairs()):
         dark, reference = (torch.from_numpy(p.copy())[None] / 255.0 for p in (pair.dark, pair.target))
         with torch.inference_mode():
-            if stage == 1:
-                restored = restorer.transfer(dark, reference)
-            else:
-                restored = restorer(dark, generator=generator(index))
+            one, two = restorer.transfer(dark, reference), restorer(dark, generator=generator(index))
+        restored = one if stage == 1 else two
         matched = brightness_matched(restored, reference)
         values.append([psnr(restored, reference), ssim(restored, reference), psnr(matched, reference)])
     logged = [row for row in rows(smoke / f"smoke_stage{stage}") if "made/psnr" in row][-1]
@@ -131,7 +129,8 @@ def test_exported_weights_reach_the_figures_that_were_logged(smoke: Path, stage:
 
 def test_second_stage_keeps_the_space_of_latents(smoke: Path) -> None:
     before, after = (load_restorer(smoke / f"smoke_stage{stage}" / "export").state_dict() for stage in (1, 2))
-    changed = {name for name in before if not torch.equal(before[name], after[name])}
+    # averaging rounds: 0.1·x + 0.9·x may miss x by a bit
+    changed = {name for name in before if not torch.allclose(before[name], after[name], rtol=1e-5, atol=1e-8)}
     assert not any(name.startswith(("model.encoder.to_latent.", "model.retinex.")) for name in changed)
     for part in ("model.encoder.levels", "model.encoder.to_condition", "model.decoder.head", "unet"):
         assert any(name.startswith(part) for name in changed), part
@@ -365,9 +364,10 @@ def test_resuming_is_exact(
         return losses(module, *arguments)
 
     losses = LatentDiffusion.losses
-    with monkeypatch.context() as patch, pytest.raises(RuntimeError, match="power cut"):
+    with monkeypatch.context() as patch:
         patch.setattr(LatentDiffusion, "losses", power_cut)
-        fit(train, tmp_path, *short)
+        with pytest.raises(RuntimeError, match="power cut"):
+            fit(train, tmp_path, *short)
     last = tmp_path / "runs" / "smoke_stage2" / "last.ckpt"
     assert torch.load(last, weights_only=True)["global_step"] == step
     fit(train, tmp_path, *short, f"--ckpt_path={last}")
@@ -461,7 +461,7 @@ def test_mixed_precision(train: ModuleType, smoke: Path, tmp_path: Path) -> None
     )
     assert all(p.dtype == torch.float32 and p.isfinite().all() for p in cli.model.parameters())
     logged = rows(tmp_path / "runs" / "smoke_stage2")
-    assert [row["step"] for row in logged if "train/diffusion" in row] == [0, 1]
+    assert [row["step"] for row in logged if row.keys() & {"train/image", "train/transfer"}] == [2, 3]
     assert all(math.isfinite(value) for row in logged for value in row.values())
     assert [row for row in logged if "made/psnr" in row][-1]["made/psnr"] > 10
 
@@ -481,7 +481,8 @@ def test_paper_recipe_on_brackets_and_unpaired_folders(train: ModuleType, tmp_pa
         paint(tmp_path / "dark" / f"{index}.png", (40, 50), 15)
         paint(tmp_path / "normal" / f"other{index}.png", (60, 44), 110)
     path = "lightendiff.data.datasets."
-    brackets = {"class_path": path + "Brackets", "init_args": {"root": str(tmp_path / "brackets"), "target": "frames"}}
+    options = {"root": str(tmp_path / "brackets"), "target": "frames", "exclude": []}
+    brackets = {"class_path": path + "Brackets", "init_args": options}
     folders = {"dark_dir": str(tmp_path / "dark"), "normal_dir": str(tmp_path / "normal")}
     unpaired = {"class_path": path + "UnpairedFolders", "init_args": folders}
     common = [
