@@ -24,8 +24,8 @@ def psnr(prediction: Tensor, target: Tensor) -> Tensor:
 def ssim(prediction: Tensor, target: Tensor) -> Tensor:
     """Structural similarity (Wang et al., 2004), averaged over RGB; one value a picture: (b,).
 
-    The Gaussian window (σ = 1.5) of 11 pixels is put wherever it fits into the picture, as in scikit-image and MATLAB;
-    pictures must be at least that large. (What torchmetrics itself averages over depends on its version.)
+    The Gaussian window (σ = 1.5) of 11 pixels is put wherever it fits into the picture, as in scikit-image; pictures
+    must be at least that large. (torchmetrics 1.9 also averages where the window sticks out over mirrored pixels.)
     """
     if min(target.shape[2:]) < 11:
         raise ValueError(f"target: expected at least 11×11 pixels, got {tuple(target.shape)}")
