@@ -229,12 +229,12 @@ def test_orientation_agrees_with_pillow(tmp_path, orientation):
 
 
 def test_thumbnail_is_dropped_and_the_rest_unmoved(tmp_path):
-    from lightendiff.images import _upright
+    from lightendiff.images.exif import reset_orientation
 
     exif = bytearray(make_exif(3))
     (count,) = struct.unpack_from("<H", exif, 8)
     struct.pack_into("<I", exif, 10 + 12 * count, 26)  # a second directory, which is the thumbnail's
-    upright, orientation = _upright(bytes(exif), drop_thumbnail=True)
+    upright, orientation = reset_orientation(bytes(exif), drop_thumbnail=True)
     assert orientation == 3
     assert len(upright) == len(exif)
     assert sum(a != b for a, b in zip(upright, exif, strict=True)) == 2  # orientation and the link

@@ -7,140 +7,14 @@ RGB; what is random depends on nothing but the generator passed in.
 
 from __future__ import annotations
 
-import glob
-import weakref
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
 import numpy as np
 
-SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp"})
-
-
-@dataclass(frozen=True)
-class Sample:
-    """One dark picture and what it should become, both uint8 (3,h,w); of one size if `paired`.
-
-    `mean` and `target_mean` are means over all channels of the *whole* pictures, in [0, 1]. With `darken`, `dark` is
-    the target itself and the sensor model is still to be applied. Without `paired` the two show different scenes.
-    """
-
-    dark: np.ndarray
-    target: np.ndarray
-    mean: float
-    target_mean: float
-    name: str
-    darken: bool = False
-    paired: bool = True
-    number: int = 0  # in the training stream
-
-
-class Stored:
-    """A checked file: size, mean and, if `cached`, pixels (h,w,3), which otherwise are read again each time."""
-
-    def __init__(self, path: Path, cached: bool, pixels: np.ndarray | None = None) -> None:
-        pixels = _decode(path) if pixels is None else pixels
-        self.path = path
-        self.shape = pixels.shape
-        self.mean = float(pixels.mean()) / 255
-        self._pixels = pixels if cached else None
-
-    @property
-    def pixels(self) -> np.ndarray:
-        return _decode(self.path) if self._pixels is None else self._pixels
-
-    @property
-    def chw(self) -> np.ndarray:
-        return self.pixels.transpose(2, 0, 1)
-
-
-# Sources often share files (pairs, their targets as well-lit pictures, …): one copy of the pixels serves all of them.
-_shared: weakref.WeakValueDictionary[tuple[str, int, int, bool], Stored] = weakref.WeakValueDictionary()
-
-
-def _decode(path: Path) -> np.ndarray:
-    """(h,w,3) uint8 RGB, upright; ValueError if the file is no picture."""
-    # imdecode rather than imread: imread can't open paths with non-ASCII letters on Windows
-    data = np.fromfile(path, np.uint8)
-    pixels = cv2.imdecode(data, cv2.IMREAD_COLOR) if data.size else None
-    if pixels is None:
-        raise ValueError(f"{path} can't be read as a picture")
-    return cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB)
-
-
-def read_pictures(paths: Sequence[Path], cached: bool = True) -> list[Stored]:
-    """Decode all `paths` in parallel. ValueError names the files that can't be read."""
-
-    def read(path: Path) -> Stored | str:
-        try:
-            status = path.stat()
-            key = (str(path.resolve()), status.st_mtime_ns, status.st_size, cached)
-            stored = _shared.get(key)
-            if stored is None:
-                stored = _shared[key] = Stored(path, cached)
-            return stored
-        except (OSError, ValueError, cv2.error) as error:
-            return f"{path} ({type(error).__name__})"
-
-    with ThreadPoolExecutor() as pool:
-        results = list(pool.map(read, paths))
-    if bad := [result for result in results if isinstance(result, str)]:
-        raise ValueError(f"{len(bad)} of {len(paths)} pictures can't be read: {_some(bad)}")
-    return [result for result in results if isinstance(result, Stored)]
-
-
-def _some(names: Iterable[object], count: int = 5) -> str:
-    listed = [str(name) for name in names]
-    return ", ".join(listed[:count]) + (f" and {len(listed) - count} more" if len(listed) > count else "")
-
-
-def list_pictures(folder: str | Path) -> list[Path]:
-    """Picture files directly in `folder`, sorted by name; FileNotFoundError or ValueError if there are none."""
-    folder = Path(folder)
-    if not folder.is_dir():
-        raise FileNotFoundError(f"{folder} is not a folder")
-    paths = sorted(
-        path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
-    )
-    if not paths:
-        raise ValueError(f"no pictures in {folder} (looked for {', '.join(sorted(SUFFIXES))})")
-    return paths
-
-
-def _find(patterns: str | Sequence[str]) -> list[Path]:
-    """Pictures of folders and glob patterns, in the order given, each file once."""
-    found: dict[Path, None] = {}
-    for pattern in [patterns] if isinstance(patterns, str) else patterns:
-        if Path(pattern).is_dir():
-            paths = list_pictures(pattern)
-        else:
-            paths = [path for path in map(Path, sorted(glob.glob(pattern))) if path.suffix.lower() in SUFFIXES]
-        if not paths:
-            raise ValueError(f"no pictures match {pattern!r}")
-        found.update(dict.fromkeys(paths))
-    return list(found)
-
-
-def _names(exclude: Iterable[str | int], known: Iterable[str], where: object) -> set[str]:
-    """`exclude` as strings. A name that occurs nowhere is an error: a typo must not let held-out pictures in."""
-    names = {str(name) for name in exclude}
-    if unknown := sorted(names - set(known)):
-        raise ValueError(f"exclude names what is not in {where}: {_some(unknown)}")
-    return names
-
-
-def _check_sizes(pairs: Iterable[tuple[Stored, Stored]]) -> None:
-    bad = [
-        f"{a.path} is {a.shape[1]}×{a.shape[0]} but {b.path} {b.shape[1]}×{b.shape[0]}"
-        for a, b in pairs
-        if a.shape != b.shape
-    ]
-    if bad:
-        raise ValueError(f"{len(bad)} pairs differ in size: {_some(bad, 3)}")
+from .pictures import Sample, Stored, check_sizes, find_pictures, list_pictures, listing, make_sample, read_pictures
 
 
 class Source(ABC):
@@ -173,11 +47,12 @@ class Source(ABC):
         return set()
 
 
-def _sample(dark: Stored, target: Stored, *, darken: bool = False, paired: bool = True) -> Sample:
-    pixels = dark.chw
-    if dark is target:
-        return Sample(pixels, pixels, dark.mean, dark.mean, str(dark.path), darken, paired)
-    return Sample(pixels, target.chw, dark.mean, target.mean, f"{dark.path} → {target.path}", darken, paired)
+def _names(exclude: Iterable[str | int], known: Iterable[str], where: object) -> set[str]:
+    """`exclude` as strings. A name that occurs nowhere is an error: a typo must not let held-out pictures in."""
+    names = {str(name) for name in exclude}
+    if unknown := sorted(names - set(known)):
+        raise ValueError(f"exclude names what is not in {where}: {listing(unknown)}")
+    return names
 
 
 class PairedFolders(Source):
@@ -205,14 +80,14 @@ class PairedFolders(Source):
         if dark.keys() != target.keys():
             alone = [dark[stem] for stem in sorted(dark.keys() - target.keys())]
             alone += [target[stem] for stem in sorted(target.keys() - dark.keys())]
-            raise ValueError(f"{len(alone)} files without a partner of the same stem: {_some(alone)}")
+            raise ValueError(f"{len(alone)} files without a partner of the same stem: {listing(alone)}")
         excluded = _names(self.exclude, dark, self.folders[0])
         stems = [stem for stem in dark if stem not in excluded]
         if not stems:
             raise ValueError(f"exclude leaves no pair in {self.folders[0]}")
         stored = read_pictures([dark[stem] for stem in stems] + [target[stem] for stem in stems], self.cached)
         pairs = list(zip(stored[: len(stems)], stored[len(stems) :], strict=True))
-        _check_sizes(pairs)
+        check_sizes(pairs)
         self._pairs = pairs
 
     @staticmethod
@@ -228,7 +103,7 @@ class PairedFolders(Source):
         return len(self._pairs)
 
     def pair(self, index: int) -> Sample:
-        return _sample(*self._pairs[index])
+        return make_sample(*self._pairs[index])
 
     def files(self) -> set[Path]:
         return {stored.path.resolve() for pair in self._pairs for stored in pair}
@@ -300,7 +175,7 @@ class Brackets(Source):
         excluded = _names(self.exclude, known, self.root)
         wanted = known if self.scenes is None else [str(name) for name in self.scenes]
         if missing := sorted(set(wanted) - set(known)):
-            raise ValueError(f"scenes that are not in {self.root}: {_some(missing)}")
+            raise ValueError(f"scenes that are not in {self.root}: {listing(missing)}")
         names = [name for name in wanted if name not in excluded]
         if not names:
             raise ValueError(f"no scenes left in {self.root}")
@@ -309,7 +184,7 @@ class Brackets(Source):
     def _add(self, frames: list[Stored], reference: Stored | None) -> None:
         if not frames:
             raise ValueError(f"a scene without frames: {reference.path.parent if reference else self.root}")
-        _check_sizes((frames[0], other) for other in [*frames[1:], *([reference] if reference else [])])
+        check_sizes((frames[0], other) for other in [*frames[1:], *([reference] if reference else [])])
         if reference is None:
             if len(frames) < 2:
                 raise ValueError(f"{frames[0].path.parent} has one frame and no reference: nothing to fuse")
@@ -328,15 +203,15 @@ class Brackets(Source):
         return len(self._pairs)
 
     def pair(self, index: int) -> Sample:
-        return _sample(*self._pairs[index])
+        return make_sample(*self._pairs[index])
 
     def draw(self, rng: np.random.Generator) -> Sample:
         scene = int(rng.integers(len(self._frames)))
         if self.target == "reference":
             frame = self._dark[scene][int(rng.integers(len(self._dark[scene])))]
-            return _sample(frame, self._references[scene])
+            return make_sample(frame, self._references[scene])
         one, other = rng.choice(len(self._frames[scene]), 2, replace=False)
-        return _sample(self._frames[scene][int(one)], self._frames[scene][int(other)])
+        return make_sample(self._frames[scene][int(one)], self._frames[scene][int(other)])
 
     def files(self) -> set[Path]:
         return {stored.path.resolve() for frames in self._frames for stored in frames}
@@ -367,7 +242,7 @@ class WellLit(Source):
     def load(self) -> None:
         if self._pictures:
             return
-        paths = _find(self.paths)
+        paths = find_pictures(self.paths)
         excluded = _names(self.exclude, {name for p in paths for name in (p.stem, p.parent.name)}, self.paths)
         paths = [path for path in paths if not excluded & {path.stem, path.parent.name}]
         low, high = self.mean
@@ -379,7 +254,7 @@ class WellLit(Source):
         return len(self._pictures)
 
     def pair(self, index: int) -> Sample:
-        return _sample(self._pictures[index], self._pictures[index], darken=self._darken)
+        return make_sample(self._pictures[index], self._pictures[index], darken=self._darken)
 
     def files(self) -> set[Path]:
         return {stored.path.resolve() for stored in self._pictures}
@@ -412,11 +287,11 @@ class UnpairedFolders(Source):
         return max(len(self._dark), len(self._normal))
 
     def pair(self, index: int) -> Sample:
-        return _sample(self._dark[index % len(self._dark)], self._normal[index % len(self._normal)], paired=False)
+        return make_sample(self._dark[index % len(self._dark)], self._normal[index % len(self._normal)], paired=False)
 
     def draw(self, rng: np.random.Generator) -> Sample:
         dark, normal = (pictures[int(rng.integers(len(pictures)))] for pictures in (self._dark, self._normal))
-        return _sample(dark, normal, paired=False)
+        return make_sample(dark, normal, paired=False)
 
     def files(self) -> set[Path]:
         return {stored.path.resolve() for stored in [*self._dark, *self._normal]}

@@ -59,6 +59,7 @@ def shown(path: str | os.PathLike[str]) -> str:
 
 
 def reason(error: Exception) -> str:
+    """What went wrong in reading or writing a picture, as one line for the user."""
     if isinstance(error, UnidentifiedImageError):
         return "not a PNG, JPEG, WebP, TIFF, BMP or GIF image"
     if isinstance(error, OSError) and error.strerror:

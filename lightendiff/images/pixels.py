@@ -20,6 +20,7 @@ def _too_many(max_pixels: int) -> str:
 
 
 def check_size(width: int, height: int, max_pixels: int) -> None:
+    """ValueError if there are more than max_pixels."""
     if width * height > max_pixels:
         raise ValueError(f"{width}×{height} is {_too_many(max_pixels)}")
 
@@ -96,12 +97,14 @@ def _to_srgb(image: Image.Image) -> Image.Image:
     return image.convert("RGB")
 
 
-def profile(image: Image.Image) -> bytes:
+def kept_profile(image: Image.Image) -> bytes:
+    """The ICC profile that describes what `decoded` makes of the image."""
     converted = image.mode in ("CMYK", "LAB", "YCbCr", "HSV")  # then the pixels are sRGB now
     return b"" if converted else image.info.get("icc_profile") or b""
 
 
 def split_alpha(array: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
+    """(h, w) or (h, w, 1 to 4) as colour (h, w, 1 or 3) and alpha (h, w)."""
     array = array[..., None] if array.ndim == 2 else array
     if array.shape[2] in (1, 3):
         return np.ascontiguousarray(array), None
@@ -120,6 +123,7 @@ def turned(array: np.ndarray, orientation: int) -> np.ndarray:
 
 
 def saved(array: np.ndarray, kind: str, **options: Any) -> bytes:
+    """A file of that kind of (h, w, 1 to 4) uint8, with Pillow's options."""
     stream = io.BytesIO()
     Image.fromarray(array[..., 0] if array.shape[2] == 1 else array).save(stream, kind, **options)
     return stream.getvalue()
@@ -130,5 +134,7 @@ def encode_deep(array: np.ndarray) -> bytes:
     import cv2
 
     order = {3: cv2.COLOR_RGB2BGR, 4: cv2.COLOR_RGBA2BGRA}.get(array.shape[2])
-    _, data = cv2.imencode(".png", array if order is None else cv2.cvtColor(array, order))
+    done, data = cv2.imencode(".png", array if order is None else cv2.cvtColor(array, order))
+    if not done:
+        raise ValueError("OpenCV can't encode it")
     return data.tobytes()

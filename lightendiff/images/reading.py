@@ -13,7 +13,7 @@ from PIL import Image, JpegImagePlugin
 
 from .exif import exif_of, valid_dpi
 from .picture import MAX_PIXELS, ImageError, Picture, reason, shown
-from .pixels import decode_deep, decoded, loaded, profile, split_alpha, turned
+from .pixels import decode_deep, decoded, kept_profile, loaded, split_alpha, turned
 from .png import kept_chunks
 from .tiff import decode_tiff
 
@@ -61,7 +61,7 @@ def _decode_other(data: bytes, max_pixels: int) -> tuple[Picture, int]:
             *split_alpha(array),
             format=kind,
             exif=exif,
-            icc_profile=profile(image),
+            icc_profile=kept_profile(image),
             xmp=xmp.encode() if isinstance(xmp, str) else bytes(xmp),
             dpi=valid_dpi(*image.info.get("dpi", (None, None))),
             encoding=_encoding(kind, image, data),

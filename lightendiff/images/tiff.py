@@ -15,7 +15,7 @@ from PIL import Image, TiffImagePlugin
 
 from .exif import directory_entries, reset_orientation, valid_dpi
 from .picture import Picture
-from .pixels import check_size, decode_deep, decoded, loaded, profile, split_alpha, supported
+from .pixels import check_size, decode_deep, decoded, kept_profile, loaded, split_alpha, supported
 
 _XMP, _ICC, _RESOLUTION_X, _RESOLUTION_Y, _RESOLUTION_UNIT = 700, 34675, 282, 283, 296
 _BITS, _PHOTOMETRIC, _SAMPLES, _PLANAR, _EXTRA = 258, 262, 277, 284, 338
@@ -47,7 +47,7 @@ def decode_tiff(data: bytes, max_pixels: int) -> tuple[Picture, int]:
     else:
         with loaded(data, max_pixels) as image:
             array = decoded(image, notes)
-            icc_profile = profile(image)
+            icc_profile = kept_profile(image)
         if array.dtype == np.uint16 and bits < 16:
             array = ((array.astype(np.uint32) * 65535 + (2**bits - 1) // 2) // (2**bits - 1)).astype(np.uint16)
         if array.dtype == np.uint16 and tags.get(_PHOTOMETRIC) == 0:

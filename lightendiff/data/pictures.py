@@ -1,0 +1,139 @@
+"""Picture files of the sources: finding, reading and keeping them, checking that partners fit, and making samples.
+
+Pixels are uint8 RGB.
+"""
+
+from __future__ import annotations
+
+import glob
+import weakref
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp"})
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One dark picture and what it should become, both uint8 (3,h,w); of one size if `paired`.
+
+    `mean` and `target_mean` are means over all channels of the *whole* pictures, in [0, 1]. With `darken`, `dark` is
+    the target itself and the sensor model is still to be applied. Without `paired` the two show different scenes.
+    """
+
+    dark: np.ndarray
+    target: np.ndarray
+    mean: float
+    target_mean: float
+    name: str
+    darken: bool = False
+    paired: bool = True
+    number: int = 0  # in the training stream
+
+
+class Stored:
+    """A checked file: size, mean and, if `cached`, pixels (h,w,3), which otherwise are read again each time."""
+
+    def __init__(self, path: Path, cached: bool, pixels: np.ndarray | None = None) -> None:
+        pixels = _decode(path) if pixels is None else pixels
+        self.path = path
+        self.shape = pixels.shape
+        self.mean = float(pixels.mean()) / 255
+        self._pixels = pixels if cached else None
+
+    @property
+    def pixels(self) -> np.ndarray:
+        return _decode(self.path) if self._pixels is None else self._pixels
+
+    @property
+    def chw(self) -> np.ndarray:
+        return self.pixels.transpose(2, 0, 1)
+
+
+# Sources often share files (pairs, their targets as well-lit pictures, …): one copy of the pixels serves all of them.
+_shared: weakref.WeakValueDictionary[tuple[str, int, int, bool], Stored] = weakref.WeakValueDictionary()
+
+
+def _decode(path: Path) -> np.ndarray:
+    """(h,w,3) uint8 RGB, upright; ValueError if the file is no picture."""
+    # imdecode rather than imread: imread can't open paths with non-ASCII letters on Windows
+    data = np.fromfile(path, np.uint8)
+    pixels = cv2.imdecode(data, cv2.IMREAD_COLOR) if data.size else None
+    if pixels is None:
+        raise ValueError(f"{path} can't be read as a picture")
+    return cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB)
+
+
+def read_pictures(paths: Sequence[Path], cached: bool = True) -> list[Stored]:
+    """Decode all `paths` in parallel. ValueError names the files that can't be read."""
+
+    def read(path: Path) -> Stored | str:
+        try:
+            status = path.stat()
+            key = (str(path.resolve()), status.st_mtime_ns, status.st_size, cached)
+            stored = _shared.get(key)
+            if stored is None:
+                stored = _shared[key] = Stored(path, cached)
+            return stored
+        except (OSError, ValueError, cv2.error) as error:
+            return f"{path} ({type(error).__name__})"
+
+    with ThreadPoolExecutor() as pool:
+        results = list(pool.map(read, paths))
+    if bad := [result for result in results if isinstance(result, str)]:
+        raise ValueError(f"{len(bad)} of {len(paths)} pictures can't be read: {listing(bad)}")
+    return [result for result in results if isinstance(result, Stored)]
+
+
+def list_pictures(folder: str | Path) -> list[Path]:
+    """Picture files directly in `folder`, sorted by name; FileNotFoundError or ValueError if there are none."""
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise FileNotFoundError(f"{folder} is not a folder")
+    paths = sorted(
+        path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
+    )
+    if not paths:
+        raise ValueError(f"no pictures in {folder} (looked for {', '.join(sorted(SUFFIXES))})")
+    return paths
+
+
+def find_pictures(patterns: str | Sequence[str]) -> list[Path]:
+    """Pictures of folders and glob patterns, in the order given, each file once."""
+    found: dict[Path, None] = {}
+    for pattern in [patterns] if isinstance(patterns, str) else patterns:
+        if Path(pattern).is_dir():
+            paths = list_pictures(pattern)
+        else:
+            paths = [path for path in map(Path, sorted(glob.glob(pattern))) if path.suffix.lower() in SUFFIXES]
+        if not paths:
+            raise ValueError(f"no pictures match {pattern!r}")
+        found.update(dict.fromkeys(paths))
+    return list(found)
+
+
+def check_sizes(pairs: Iterable[tuple[Stored, Stored]]) -> None:
+    bad = [
+        f"{a.path} is {a.shape[1]}×{a.shape[0]} but {b.path} {b.shape[1]}×{b.shape[0]}"
+        for a, b in pairs
+        if a.shape != b.shape
+    ]
+    if bad:
+        raise ValueError(f"{len(bad)} pairs differ in size: {listing(bad, 3)}")
+
+
+def make_sample(dark: Stored, target: Stored, *, darken: bool = False, paired: bool = True) -> Sample:
+    pixels = dark.chw
+    if dark is target:
+        return Sample(pixels, pixels, dark.mean, dark.mean, str(dark.path), darken, paired)
+    return Sample(pixels, target.chw, dark.mean, target.mean, f"{dark.path} → {target.path}", darken, paired)
+
+
+def listing(names: Iterable[object], count: int = 5) -> str:
+    listed = [str(name) for name in names]
+    return ", ".join(listed[:count]) + (f" and {len(listed) - count} more" if len(listed) > count else "")
