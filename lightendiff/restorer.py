@@ -69,7 +69,7 @@ class Restorer(nn.Module):
             (b, 3, h, w) float32.
         """
         if dark.ndim != 4 or dark.shape[1] != 3 or dark.numel() == 0 or not dark.is_floating_point():
-            raise ValueError(f"dark: expected float (b, 3, h, w), not empty, got {dark.dtype} {tuple(dark.shape)}")
+            raise ValueError(f"dark: expected float (b, 3, h, w), got {dark.dtype} {tuple(dark.shape)}")
         if noise is not None and noise.shape != self.noise_shape(dark):
             raise ValueError(f"noise: expected shape {self.noise_shape(dark)}, got {tuple(noise.shape)}")
         height, width = dark.shape[2:]

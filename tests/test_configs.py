@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import re
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -13,6 +14,7 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.cli import LightningCLI
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 
+from lightendiff.pipeline import SHIPPED_WEIGHTS
 from lightendiff.training import AveragedExport, ContentTransfer, LatentDiffusion, PictureGrid
 
 ROOT = Path(__file__).parents[1]
@@ -56,7 +58,7 @@ def test_builds(name: str, build: Any) -> None:
     assert {type(logger) for logger in trainer.loggers} == {TensorBoardLogger, CSVLogger}
     assert trainer.gradient_clip_val > 0
     assert trainer.checkpoint_callback.save_last
-    assert data.val_names
+    assert data.val_names or name == "finetune"  # whose pictures are the user's
     # the last weights are validated, too
     assert trainer.max_steps % data.steps_per_epoch == 0
     assert sum(p.requires_grad for p in cli.model.parameters()) > 0
@@ -70,7 +72,7 @@ def test_writes_into_a_folder_of_its_own(name: str) -> None:
     assert {entry["init_args"]["name"] for entry in CONTENTS[name]["trainer"]["logger"]} == {name}
 
 
-@pytest.mark.parametrize("name", [name for name in CONFIGS if not name.endswith("stage1")])
+@pytest.mark.parametrize("name", [name for name in CONFIGS if name[-1] > "1" and "stage" in name])
 def test_later_stages_start_from_the_export_of_the_one_before(name: str) -> None:
     before = f"{name[:-1]}{int(name[-1]) - 1}"
     model = CONTENTS[name]["model"]["init_args"]
@@ -141,39 +143,25 @@ def test_unknown_keys_are_errors(
     assert key in capsys.readouterr().err
 
 
-OWN = {
-    "pairs": """
-data:
-  weights: null
-  val_limits: null
-  train: [{class_path: PairedFolders, init_args: {dark_dir: my/dark, target_dir: my/bright, exclude: []}}]
-  val: {mine: {class_path: PairedFolders, init_args: {dark_dir: my/val_dark, target_dir: my/val_bright}}}
-""",
-    "brackets": """
-data:
-  weights: null
-  val_limits: null
-  train: [{class_path: Brackets, init_args: {root: my/scenes, exclude: [church]}}]
-  val: {mine: {class_path: Brackets, init_args: {root: my/scenes, scenes: [church]}}}
-""",
-    "unpaired": """
-model: {init_args: {regime: unpaired, joint_from_step: null}}
-data:
-  weights: null
-  train: [{class_path: UnpairedFolders, init_args: {dark_dir: my/dark, normal_dir: my/normal}}]
-  val: null
-  val_limits: null
-""",
-}
+def test_finetuning_starts_from_the_shipped_weights() -> None:
+    model = CONTENTS["finetune"]["model"]["init_args"]
+    assert model["preset"] == "default"
+    assert (ROOT / model["init_from"]).samefile(SHIPPED_WEIGHTS)
 
 
-@pytest.mark.parametrize("name", OWN)
-def test_a_second_file_brings_own_pictures(name: str, build: Any) -> None:
-    Path("own.yaml").write_text(OWN[name])
-    cli = build("default_stage2", "--config", "own.yaml")
-    (source,) = cli.datamodule.source.sources
-    folders = {"pairs": ["my/dark", "my/bright"], "brackets": ["my/scenes"], "unpaired": ["my/dark", "my/normal"]}
-    assert [str(path) for path in getattr(source, "folders", [getattr(source, "root", None)])] == folders[name]
-    assert getattr(source, "exclude", []) == (["church"] if name == "brackets" else [])
-    assert cli.datamodule.val_names == ([] if name == "unpaired" else ["mine"])
-    assert cli.model.regime == ("unpaired" if name == "unpaired" else "paired")
+# What the README has the reader write.
+OWN = re.findall(r"```yaml\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), flags=re.DOTALL)
+
+
+@pytest.mark.parametrize(
+    ("block", "sources"), list(enumerate([["PairedFolders"], ["Brackets", "Darkened"], ["UnpairedFolders"]]))
+)
+def test_own_pictures_as_in_the_readme(block: int, sources: list[str], build: Any) -> None:
+    assert len(OWN) == 3
+    Path("mine.yaml").write_text(OWN[block])
+    cli = build("finetune", "--config", "mine.yaml")
+    assert [type(source).__name__ for source in cli.datamodule.source.sources] == sources
+    paths = re.findall(r"my/\w+", OWN[block])
+    assert all(path in str([vars(source) for source in cli.datamodule.source.sources]) for path in paths)
+    unpaired = "UnpairedFolders" in sources
+    assert (cli.model.regime, cli.model.joint_from_step) == (("unpaired", None) if unpaired else ("paired", 0))

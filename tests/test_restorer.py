@@ -217,6 +217,7 @@ def test_gradients_reach_networks_and_input() -> None:
     ("dark", "message"),
     [
         (torch.zeros(3, 8, 8), r"dark: expected float \(b, 3, h, w\), got torch.float32 \(3, 8, 8\)"),
+        (torch.zeros(1, 3, 0, 8), r"dark: expected float \(b, 3, h, w\), got torch.float32 \(1, 3, 0, 8\)"),
         (torch.zeros(1, 1, 8, 8), r"got torch.float32 \(1, 1, 8, 8\)"),
         (torch.zeros(1, 3, 8, 8, dtype=torch.uint8), r"got torch.uint8 \(1, 3, 8, 8\)"),
     ],
