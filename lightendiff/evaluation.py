@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from .data.datasets import Sample
+from .data.pictures import Sample
 from .metrics import brightness_matched, psnr, ssim
 
 Answer = Callable[[Sample], np.ndarray]  # (h, w, 3) uint8: the dark picture of a sample, restored

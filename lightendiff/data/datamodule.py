@@ -13,7 +13,8 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset, DistributedSampler
 
-from lightendiff.data.datasets import Mixture, Sample, Source
+from lightendiff.data.datasets import Mixture, Source
+from lightendiff.data.pictures import Sample
 
 Batch = dict[str, Any]
 

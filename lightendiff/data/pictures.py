@@ -118,6 +118,7 @@ def find_pictures(patterns: str | Sequence[str]) -> list[Path]:
 
 
 def check_sizes(pairs: Iterable[tuple[Stored, Stored]]) -> None:
+    """ValueError that names the pairs whose two pictures differ in size."""
     bad = [
         f"{a.path} is {a.shape[1]}×{a.shape[0]} but {b.path} {b.shape[1]}×{b.shape[0]}"
         for a, b in pairs
@@ -128,6 +129,7 @@ def check_sizes(pairs: Iterable[tuple[Stored, Stored]]) -> None:
 
 
 def make_sample(dark: Stored, target: Stored, *, darken: bool = False, paired: bool = True) -> Sample:
+    """The two pictures, whole, as a sample; the same one twice shares its pixels."""
     pixels = dark.chw
     if dark is target:
         return Sample(pixels, pixels, dark.mean, dark.mean, str(dark.path), darken, paired)
@@ -135,5 +137,6 @@ def make_sample(dark: Stored, target: Stored, *, darken: bool = False, paired: b
 
 
 def listing(names: Iterable[object], count: int = 5) -> str:
+    """The first `count` names and how many more there are, for error messages."""
     listed = [str(name) for name in names]
     return ", ".join(listed[:count]) + (f" and {len(listed) - count} more" if len(listed) > count else "")
