@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 
 import torch
@@ -11,10 +11,9 @@ from torch.nn import functional as F
 
 from .models.content_transfer import Skips
 from .models.presets import RestorerConfig, build_content_transfer, build_scheduler, build_unet
+from .sampling import Callback as StepCallback
 from .sampling import sample
 from .scheduler import Generators, gaussian_noise
-
-StepCallback = Callable[[int, int, Tensor], None]
 
 
 class Restorer(nn.Module):

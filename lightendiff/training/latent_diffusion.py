@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ..losses import restoration_loss
+from ..scheduler import gaussian_noise
 from .base import Batch, RestorationTraining
 from .content_transfer import reexpose
 
@@ -116,9 +117,10 @@ class LatentDiffusion(RestorationTraining):
     ) -> dict[str, Tensor]:
         """Losses of pictures that were sampled as in inference, with a random number of steps."""
         steps = self.rollout_steps[int(self._uniform(generator) * len(self.rollout_steps))]
-        last = len(self.restorer.scheduler) - 1
-        between = torch.randperm(last, generator=generator, device=generator.device)[: steps - 1]
-        timesteps = [last, *sorted(between.tolist(), reverse=True)]
+        start = self.restorer.config.start_timestep
+        first = len(self.restorer.scheduler) - 1 if start is None else start
+        between = torch.randperm(first, generator=generator, device=generator.device)[: steps - 1]
+        timesteps = [first, *sorted(between.tolist(), reverse=True)]
         noise = self._noise(target_latent, generator)
         sampled = self.restorer.sample_latent(latent.float(), condition, noise, num_inference_steps=timesteps)
         image = self.restorer.decode(sampled, skips)
@@ -151,7 +153,7 @@ class LatentDiffusion(RestorationTraining):
         return self.restorer(dark, generator=generator)
 
     def _noise(self, like: Tensor, generator: torch.Generator) -> Tensor:
-        return torch.randn(like.shape, generator=generator, device=like.device)
+        return gaussian_noise(like.shape, generator, like.device, like.dtype)
 
     def _uniform(self, generator: torch.Generator) -> float:
         return float(torch.rand((), generator=generator, device=generator.device))
