@@ -74,8 +74,9 @@ class Restorer(nn.Module):
         height, width = dark.shape[2:]
         image = _pad(dark.float(), self.config.multiple)
         with self.autocast(dark.device):
-            latent, skips = self.model.encode(image, mean=dark.float().mean(dim=(1, 2, 3)))
-            condition = self.model.condition(latent, skips)
+            mean = dark.float().mean(dim=(1, 2, 3))
+            latent, skips = self.model.encode(image, mean)
+            condition = self.model.condition(image, latent, mean)
         if noise is None:
             noise = gaussian_noise(self.noise_shape(dark), generator, dark.device, torch.float32)
         restored = self.sample_latent(

@@ -72,7 +72,7 @@ def test_noise_has_an_eighth_of_the_padded_size(preset: str, size: tuple[int, in
 
 def by_hand(restorer: Restorer, padded: Tensor, noise: Tensor, mean: Tensor) -> Tensor:
     latent, skips = restorer.model.encode(padded, mean=mean)
-    restored = restorer.sample_latent(latent, restorer.model.condition(latent, skips), noise)
+    restored = restorer.sample_latent(latent, restorer.model.condition(padded, latent, mean), noise)
     return restorer.model.decode(restored.clamp(0, 1), skips)
 
 
@@ -131,11 +131,11 @@ def test_with_one_generator_per_picture_the_batch_does_not_matter(eta: float) ->
 
 def test_starting_from_the_condition() -> None:
     restorer, dark = make_echo(), make_dark()
-    latent, skips = restorer.model.encode(dark)
+    latent = restorer.model.latent(dark)
     noise = torch.randn(restorer.noise_shape(dark))
 
     def start(dark_latent: Tensor, timestep: int | None) -> Tensor:
-        condition = restorer.model.condition(dark_latent, skips)
+        condition = restorer.model.condition(dark, dark_latent)
         sampled = restorer.sample_latent(dark_latent, condition, noise, num_inference_steps=1, start_timestep=timestep)
         return 2 * sampled - 1  # one step with Echo ends where sampling starts
 

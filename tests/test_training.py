@@ -32,7 +32,7 @@ from lightendiff.metrics import brightness_matched, psnr, ssim
 from lightendiff.scheduler import DDIMScheduler
 from lightendiff.training import ContentTransfer, LatentDiffusion
 from lightendiff.training.base import RestorationTraining
-from lightendiff.training.content_transfer import reexpose
+from lightendiff.training.content_transfer import Reexposure
 
 ROOT = Path(__file__).parents[1]
 SMALL = ["--data.batch_size=2", "--data.crop=[32,32]", "--trainer.enable_progress_bar=false"]
@@ -99,7 +99,7 @@ def test_losses_of_both_phases_are_logged_and_finite(smoke: Path) -> None:
 
 
 def test_learning_rate_warms_up_and_decays(smoke: Path) -> None:
-    logged = {int(row["step"]): row["lr-AdamW"] for row in rows(smoke / "smoke_stage1") if "lr-AdamW" in row}
+    logged = {int(row["step"]): row["lr-Muon/pg1"] for row in rows(smoke / "smoke_stage1") if "lr-Muon/pg1" in row}
     expected = {9: 2e-3}
     for step in (19, 29, 39, 49, 59):
         expected[step] = 1e-6 + (2e-3 - 1e-6) * (1 + math.cos(math.pi * (step - 10) / 50)) / 2
@@ -131,7 +131,7 @@ def test_second_stage_keeps_the_space_of_latents(smoke: Path) -> None:
     before, after = (load_restorer(smoke / f"smoke_stage{stage}" / "export").state_dict() for stage in (1, 2))
     # averaging rounds: 0.1·x + 0.9·x may miss x by a bit
     changed = {name for name in before if not torch.allclose(before[name], after[name], rtol=1e-5, atol=1e-8)}
-    assert not any(name.startswith(("model.encoder.to_latent.", "model.retinex.")) for name in changed)
+    assert not any(name.startswith("model.retinex.") for name in changed)
     for part in ("model.encoder.levels", "model.encoder.to_condition", "model.decoder.head", "unet"):
         assert any(name.startswith(part) for name in changed), part
 
@@ -156,7 +156,7 @@ def stages() -> dict[str, RestorationTraining]:
     return {
         "transfer": ContentTransfer(preset="tiny"),
         "diffusion": LatentDiffusion(preset="tiny"),
-        "joint": LatentDiffusion(preset="tiny", joint_from_step=0, transfer_probability=0.0),
+        "joint": LatentDiffusion(preset="tiny", joint_from_step=0),
         "unpaired": LatentDiffusion(preset="tiny", regime="unpaired"),
     }
 
@@ -181,7 +181,7 @@ def test_a_single_batch_is_learned(name: str) -> None:
 def test_diffusion_loss_knows_what_is_predicted(prediction: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     module = LatentDiffusion(preset="tiny")
     module.restorer.scheduler = DDIMScheduler(prediction_type=prediction)
-    latent = torch.rand(3, 4, 4, 4)
+    latent = torch.rand(3, 3, 4, 4)
     x0, noise = 2 * latent - 1, torch.randn(latent.shape, generator=module.generator(7))
 
     def perfect(x_t: Tensor, t: Tensor, condition: Tensor) -> Tensor:
@@ -198,27 +198,63 @@ def test_diffusion_loss_knows_what_is_predicted(prediction: Any, monkeypatch: py
 
 def test_roll_outs_draw_timesteps_and_reach_the_encoder(monkeypatch: pytest.MonkeyPatch) -> None:
     torch.manual_seed(0)
-    module = LatentDiffusion(preset="tiny", joint_from_step=0, rollout_steps=[1, 3], transfer_probability=0.0)
+    module = LatentDiffusion(preset="tiny", joint_from_step=0, rollout_steps=[1, 3])
     data = module.augment(batch(), module.generator(0))
-    drawn = []
-    sample_latent = module.restorer.sample_latent
+    drawn: list[list[int]] = []
+    predict = module.restorer.predict
 
-    def record(*arguments: Any, num_inference_steps: list[int]) -> Tensor:
-        drawn.append(num_inference_steps)
-        return sample_latent(*arguments, num_inference_steps=num_inference_steps)
+    def record(x: Tensor, t: Tensor, condition: Tensor) -> Tensor:
+        assert torch.equal(t, t[:1].expand(2))
+        drawn[-1].append(int(t[0]))
+        return predict(x, t, condition)
 
-    monkeypatch.setattr(module.restorer, "sample_latent", record)
+    monkeypatch.setattr(module.restorer, "predict", record)
     for key in range(12):
+        drawn.append([])
         losses = module.losses(data, module.generator(key))
     assert {len(steps) for steps in drawn} == {1, 3}
     assert all(steps[0] == 999 and steps == sorted(set(steps), reverse=True) and steps[-1] >= 0 for steps in drawn)
     assert len({tuple(steps) for steps in drawn if len(steps) == 3}) > 2
 
-    losses["latent"].backward()  # flows through the sampler only
+    losses["latent"].backward(retain_graph=True)  # flows through the sampler only
     gradients = {name: p.grad for name, p in module.restorer.named_parameters() if p.grad is not None}
-    for part in ("unet.", "model.encoder.stem", "model.encoder.levels", "model.encoder.to_condition"):
+    for part in ("unet.", "model.encoder.to_condition"):
         assert any(name.startswith(part) and gradient.abs().max() > 0 for name, gradient in gradients.items()), part
-    assert not any(name.startswith(("model.encoder.to_latent", "model.retinex", "model.decoder")) for name in gradients)
+    assert all(name.startswith(("unet.", "model.encoder.to_condition")) for name in gradients)
+    losses["image"].backward()
+    gradients = {name: p.grad for name, p in module.restorer.named_parameters() if p.grad is not None}
+    for part in ("model.encoder.stem", "model.encoder.levels", "model.decoder.levels", "model.decoder.modulation"):
+        assert any(name.startswith(part) and gradient.abs().max() > 0 for name, gradient in gradients.items()), part
+    assert not any(name.startswith("model.retinex") for name in gradients)
+
+
+def test_only_the_last_step_of_a_roll_out_carries_a_gradient() -> None:
+    torch.manual_seed(0)
+    module = LatentDiffusion(preset="tiny", joint_from_step=0, rollout_steps=[3])
+    data = module.augment(batch(), module.generator(0))
+    for precision in (torch.float32, torch.bfloat16):
+        module.zero_grad()
+        with torch.autocast("cpu", torch.bfloat16, enabled=precision == torch.bfloat16):
+            losses = module.losses(data, module.generator(1))
+        losses["latent"].backward()
+        # weights that autocast converted for the earlier steps are not taken for the last one
+        assert all(p.grad is not None for p in module.restorer.unet.parameters())
+
+
+def test_a_window_shows_the_same_place_of_pictures_and_latents() -> None:
+    module = LatentDiffusion(preset="tiny", joint_from_step=0, detail=(32, 64))
+    latent = torch.rand(2, 3, 12, 16)
+    picture = latent.repeat_interleave(8, 2).repeat_interleave(8, 3)
+    places = set()
+    for key in range(20):
+        dark, target, thumbnail = module.cut_window(picture, 1 - picture, latent, module.generator(key))
+        assert dark.shape == target.shape == (2, 3, 32, 64)
+        assert torch.equal(dark, thumbnail.repeat_interleave(8, 2).repeat_interleave(8, 3))
+        assert torch.equal(target, 1 - dark)
+        places.add(float(thumbnail[0, 0, 0, 0]))
+    assert len(places) == 3 * 3  # every 32 pixels
+    whole = LatentDiffusion(preset="tiny").cut_window(picture, picture, latent, module.generator(0))
+    assert whole == (picture, picture, latent)
 
 
 def test_frozen_phase_trains_only_the_diffusion_model() -> None:
@@ -228,15 +264,14 @@ def test_frozen_phase_trains_only_the_diffusion_model() -> None:
     losses["diffusion"].backward()
     trained = {name for name, p in module.restorer.named_parameters() if p.grad is not None}
     assert trained == {name for name, _ in module.restorer.named_parameters() if name.startswith("unet.")} | {
-        "model.encoder.to_condition.weight",
-        "model.encoder.to_condition.bias",
+        f"model.encoder.to_condition.{layer}.{kind}" for layer in (0, 2) for kind in ("weight", "bias")
     }
 
 
 def test_consistency_loss_by_hand() -> None:
     torch.manual_seed(0)
     module = LatentDiffusion(preset="tiny", regime="unpaired", consistency_weight=0.25, num_inference_steps=1)
-    latent, condition = torch.rand(2, 4, 4, 8), torch.randn(2, 8, 4, 8)
+    latent, condition = torch.rand(2, 3, 4, 8), torch.randn(2, 8, 4, 8)
     loss = module.consistency_loss(latent, condition, module.generator(3))
     reflectance, illumination = module.restorer.model.decompose(latent)
     noise = torch.randn(latent.shape, generator=module.generator(3))
@@ -266,6 +301,7 @@ def test_unpaired_regime_puts_the_dark_reflectance_under_the_other_illumination(
     [
         ({"preset": "huge"}, r"preset: expected one of \['default', 'paper', 'tiny'\], got 'huge'"),
         ({"preset": "tiny", "regime": "half"}, "regime: expected 'paired' or 'unpaired', got 'half'"),
+        ({"preset": "tiny", "detail": (48, 64)}, r"detail: expected multiples of 32, got \(48, 64\)"),
         ({"preset": "tiny", "regime": "unpaired", "joint_from_step": 5}, "joint_from_step: image losses need pairs"),
     ],
 )
@@ -288,7 +324,7 @@ def test_reexposure() -> None:
     image = torch.rand(64, 3, 6, 5, generator=torch.Generator().manual_seed(0))
 
     def exposed(probability: float, seed: int = 0) -> Tensor:
-        return reexpose(image, probability, torch.Generator().manual_seed(seed))
+        return Reexposure.draw(len(image), probability, torch.Generator().manual_seed(seed))(image)
 
     assert torch.equal(exposed(0.0), image)
     everything = exposed(1.0)
@@ -463,7 +499,7 @@ def test_mixed_precision(train: ModuleType, smoke: Path, tmp_path: Path) -> None
     logged = rows(tmp_path / "runs" / "smoke_stage2")
     assert [row["step"] for row in logged if row.keys() & {"train/image", "train/transfer"}] == [2, 3]
     assert all(math.isfinite(value) for row in logged for value in row.values())
-    assert [row for row in logged if "made/psnr" in row][-1]["made/psnr"] > 10
+    assert [row for row in logged if "made/psnr" in row][-1]["made/psnr"] > 8  # the UNet has just begun
 
 
 def test_without_validation_and_up_to_the_middle_of_an_epoch(train: ModuleType, tmp_path: Path) -> None:

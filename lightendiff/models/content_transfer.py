@@ -8,6 +8,7 @@ with a better latent, which the diffusion model supplies. `decompose` is the lat
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol, cast
 
 from torch import Tensor, nn
@@ -18,11 +19,15 @@ Skips = list[Tensor]
 class Encoder(Protocol):
     """Image (b, 3, h, w) in [0, 1] and its mean (b,) → latent (b, c, h/8, w/8) in [0, 1] and skips."""
 
+    multiple: int  # of which h and w are multiples
+
     def __call__(self, image: Tensor, mean: Tensor) -> tuple[Tensor, Skips]: ...
 
     def latent(self, image: Tensor) -> Tensor: ...
 
-    def condition(self, latent: Tensor, skips: Skips) -> Tensor: ...
+    def condition(self, image: Tensor, latent: Tensor, mean: Tensor) -> Tensor: ...
+
+    def relight(self, latent: Tensor, change: Callable[[Tensor], Tensor]) -> Tensor: ...
 
     def freeze_latent(self) -> None: ...
 
@@ -43,14 +48,17 @@ class ContentTransfer(nn.Module):
         self.decoder = decoder
 
     def encode(self, image: Tensor, mean: Tensor | None = None) -> tuple[Tensor, Skips]:
-        """Latent (b, c, h/8, w/8) in [0, 1] and skips of an image (b, 3, h, w) in [0, 1]; h and w multiples of 8.
+        """Latent (b, c, h/8, w/8) in [0, 1] and skips of an image (b, 3, h, w) in [0, 1].
+
+        h and w are multiples of the encoder's `multiple`.
 
         `mean` (b,) is the mean of the whole picture, for an `image` that is only a window of it (a training crop,
         a tile); by default it is the mean of `image`.
         """
-        if image.ndim != 4 or image.shape[1] != 3 or image.shape[2] % 8 or image.shape[3] % 8:
-            raise ValueError(f"image: expected (b, 3, h, w) with h and w multiples of 8, got {tuple(image.shape)}")
-        return self.encoder(image, image.mean(dim=(1, 2, 3)) if mean is None else mean)
+        grid = self.encoder.multiple
+        if image.ndim != 4 or image.shape[1] != 3 or image.shape[2] % grid or image.shape[3] % grid:
+            raise ValueError(f"image: expected (b, 3, h, w), h and w multiples of {grid}, got {tuple(image.shape)}")
+        return self.encoder(image, _mean(image, mean))
 
     def latent(self, image: Tensor) -> Tensor:
         """The latent of `encode` alone, which costs less where the skips aren't needed."""
@@ -64,11 +72,22 @@ class ContentTransfer(nn.Module):
         """The content of `skips` at the exposure of `latent`: (b, 3, h, w), not clamped to [0, 1]."""
         return self.decoder(latent, skips)
 
-    def condition(self, latent: Tensor, skips: Skips) -> Tensor:
-        """What the diffusion model is told about the dark picture: (b, k, h/8, w/8)."""
-        return self.encoder.condition(latent, skips)
+    def condition(self, image: Tensor, latent: Tensor, mean: Tensor | None = None) -> Tensor:
+        """What the diffusion model is told about a dark picture and its latent: (b, k, h/8, w/8)."""
+        return self.encoder.condition(image, latent, _mean(image, mean))
+
+    def relight(self, latent: Tensor, change: Callable[[Tensor], Tensor]) -> Tensor:
+        """The latent of a picture after `change`, a map of single code values in [0, 1], was applied to it.
+
+        Raises ValueError for architectures whose latents can't tell.
+        """
+        return self.encoder.relight(latent, change)
 
     def freeze_latent(self) -> None:
         """Stop training whatever determines latents and their decomposition: the space that a UNet works in."""
         self.encoder.freeze_latent()
         self.retinex.requires_grad_(False)
+
+
+def _mean(image: Tensor, mean: Tensor | None) -> Tensor:
+    return image.mean(dim=(1, 2, 3)) if mean is None else mean

@@ -1,12 +1,17 @@
 """The encoder and decoder of the `default` preset: small, local, and quick on a CPU.
 
-Both are built from dense 3×3 convolutions, which CPUs and GPUs run at their best, and see only a neighbourhood:
-nothing in them depends on statistics of the whole picture except the scalar `mean`, so they can run in tiles.
+The latent is the picture's own thumbnail: block means of the gamma-lifted picture at ⅛ resolution. It says how bright
+and which colour every place is, and nothing else; all detail comes through the skips. So the diffusion model answers
+one question only, what the restored thumbnail looks like, and whoever moves the thumbnail moves exposure and colour.
+
+Encoder and decoder are built from dense 3×3 convolutions, which CPUs and GPUs run at their best, and see only a
+neighbourhood: nothing in them depends on statistics of the whole picture except the scalar `mean`, so they can run in
+tiles.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 
 import torch
@@ -15,10 +20,24 @@ from torch.nn import functional as F
 
 from .content_transfer import Skips
 
+LATENT_CHANNELS = 3
+FACTOR = 8  # pixels to a side of what one latent position stands for
 LIFT = 0.45  # exponent of the gamma-lifted copy, which spreads dark tones as the eye does
+BLACK = 1e-3  # keeps the lift's slope at black finite, for gradients that reach the input
 TARGET_MEAN = 0.4  # the scaled copy brings a dark picture's mean here
 MAX_SCALE = 32.0  # noise of darker pictures than that isn't worth lifting further
-LOG_GAIN_RANGE = 3.0  # the decoder moves the gain by at most e^±3 from the scaled copy's
+MAX_LOG_GAIN = 4.5  # a thumbnail lifts a dark block at most 90 times; beyond that there is only noise
+LOG_GAIN_RANGE = 2.0  # the decoder moves the gain by at most e^±2 from the thumbnail's
+
+
+def lift(image: Tensor) -> Tensor:
+    """Code values in [0, 1] on a scale that gives dark tones more room, itself about [0, 1]."""
+    return (image + BLACK) ** LIFT
+
+
+def unlift(lifted: Tensor) -> Tensor:
+    """The inverse of `lift`, for values that were lifted ones or are near them."""
+    return lifted.clamp(min=BLACK**LIFT) ** (1.0 / LIFT) - BLACK
 
 
 class PixelNorm(nn.LayerNorm):
@@ -40,11 +59,11 @@ class ResidualBlock(nn.Module):
         _zero_bias(self.conv2)
 
     def forward(self, x: Tensor) -> Tensor:
-        return x + self.conv2(F.silu(self.conv1(self.norm(x))))
+        return x + self.conv2(F.silu(self.conv1(self.norm(x)), inplace=True))
 
 
 def _levels(channels: Sequence[int], blocks: Sequence[int]) -> nn.ModuleList:
-    """The blocks at ½, ¼, ⅛; normalised except at the first level, where it would cost as much as it gives."""
+    """The blocks at ½, ¼, ⅛, …; normalised except at the first level, where it would cost as much as it gives."""
     return nn.ModuleList(
         nn.Sequential(*(ResidualBlock(width, normalise=level > 0) for _ in range(count)))
         for level, (width, count) in enumerate(zip(channels, blocks, strict=True))
@@ -52,108 +71,113 @@ def _levels(channels: Sequence[int], blocks: Sequence[int]) -> nn.ModuleList:
 
 
 class LeanEncoder(nn.Module):
-    """A pyramid of features at ½, ¼ and ⅛, and a latent from a small branch of its own.
+    """A pyramid of features at ½, ¼, ⅛ and so on, and the thumbnail as the latent.
 
     Args:
-        latent_channels: channels of the latent.
-        channels: widths at ½, ¼, ⅛.
+        channels: widths at ½, ¼, ⅛, …
         blocks: residual blocks at each of these levels.
-        condition_features: channels of the deepest features that join the latent in the UNet's condition.
+        condition_features: channels that join the latent in the UNet's condition.
     """
 
-    def __init__(
-        self, latent_channels: int, channels: Sequence[int], blocks: Sequence[int], condition_features: int
-    ) -> None:
+    def __init__(self, channels: Sequence[int], blocks: Sequence[int], condition_features: int) -> None:
         super().__init__()
+        self.multiple = max(FACTOR, 2 ** len(channels))
         self.stem = nn.Conv2d(6 * 4 + 1, channels[0], 3, padding=1)
         self.levels = _levels(channels, blocks)
         self.downs = nn.ModuleList(nn.Conv2d(a, b, 2, stride=2) for a, b in pairwise(channels))
-        self.to_latent = nn.Sequential(
-            nn.PixelUnshuffle(8),
-            nn.Conv2d(3 * 64, 64, 3, padding=1),
+        self.to_condition = nn.Sequential(
+            nn.Conv2d(6 * FACTOR**2 + 1, 2 * condition_features, 1),
             nn.SiLU(),
-            nn.Conv2d(64, 64, 3, padding=1),
-            nn.SiLU(),
-            nn.Conv2d(64, latent_channels, 3, padding=1),
+            nn.Conv2d(2 * condition_features, condition_features, 3, padding=1),
         )
-        self.to_condition = nn.Conv2d(channels[-1], condition_features, 1)
-
-    def latent(self, image: Tensor) -> Tensor:
-        """Latent (b, c, h/8, w/8) in [0, 1] of an image (b, 3, h, w): the branch alone, for training targets.
-
-        Its first three channels start out as a thumbnail of the lifted picture, so that it carries exposure and
-        colour from the first step on; without that, the decoder learns to do without it.
-        """
-        lifted = _lift(image)
-        logits = self.to_latent(lifted).float()
-        thumbnail = 4.0 * F.avg_pool2d(lifted, 8) - 2.0
-        return torch.sigmoid(torch.cat([logits[:, :3] + thumbnail, logits[:, 3:]], dim=1))
-
-    def freeze_latent(self) -> None:
-        """Stop training the branch that makes latents; the pyramid trains on."""
-        self.to_latent.requires_grad_(False)
 
     def forward(self, image: Tensor, mean: Tensor) -> tuple[Tensor, Skips]:
-        mean = mean.float().view(-1, 1, 1, 1).clamp(min=1e-4)
-        scale = (TARGET_MEAN / mean).clamp(1.0, MAX_SCALE)
-        scaled = image * scale
-        planes = F.pixel_unshuffle(torch.cat([_lift(image), scaled / (1.0 + scaled)], dim=1), 2)
-        level_mean = (torch.log2(mean) / 8.0).expand(-1, 1, *planes.shape[2:])
-        x = self.stem(torch.cat([planes, level_mean], dim=1))
+        x = self.stem(_planes(image, mean, 2))
         features = []
         for i, level in enumerate(self.levels):
             x = level(x if i == 0 else self.downs[i - 1](x))
             features.append(x)
-        return self.latent(image), [image, scale, *features]
+        return self.latent(image), [image, *features]
 
-    def condition(self, latent: Tensor, skips: Skips) -> Tensor:
-        return torch.cat([2.0 * latent - 1.0, self.to_condition(skips[-1]).float()], dim=1)
+    def latent(self, image: Tensor) -> Tensor:
+        """The thumbnail (b, 3, h/8, w/8) in [0, 1] of an image (b, 3, h, w): block means of its lifted tones."""
+        return F.avg_pool2d(lift(image), FACTOR).clamp(max=1.0)
+
+    def condition(self, image: Tensor, latent: Tensor, mean: Tensor) -> Tensor:
+        features = self.to_condition(_planes(image, mean, FACTOR))
+        return torch.cat([2.0 * latent - 1.0, features.float()], dim=1)
+
+    def relight(self, latent: Tensor, change: Callable[[Tensor], Tensor]) -> Tensor:
+        return lift(change(unlift(latent))).clamp(max=1.0)
+
+    def freeze_latent(self) -> None:
+        """Nothing here decides what latents are: they aren't learned."""
 
 
 class LeanDecoder(nn.Module):
-    """Renders the pyramid at a latent's exposure, as a gain on the dark picture and a residual.
+    """Renders the pyramid at a latent's exposure and colour.
 
-    output = image · scale · exp(g) + r, with g bounded smoothly: what needs no change starts out unchanged.
+    The ratio of the wanted thumbnail to the picture's own, interpolated, is a first gain; the network refines it and
+    adds a residual: output = image · exp(gain + g) + r, with all gains bounded smoothly. What needs no change starts
+    out unchanged.
 
     Args:
-        latent_channels: channels of the latent.
-        channels: widths at ½, ¼, ⅛, as the encoder's.
+        channels: widths at ½, ¼, ⅛, …, as the encoder's; at least these three.
         blocks: residual blocks at each of these levels.
     """
 
-    def __init__(self, latent_channels: int, channels: Sequence[int], blocks: Sequence[int]) -> None:
+    def __init__(self, channels: Sequence[int], blocks: Sequence[int]) -> None:
         super().__init__()
-        deepest = channels[-1]
-        self.modulation = nn.Sequential(
-            nn.Conv2d(latent_channels, 64, 3, padding=1),
-            nn.SiLU(),
-            nn.Conv2d(64, 2 * deepest, 1),
+        self.modulation = nn.Sequential(nn.Conv2d(2 * LATENT_CHANNELS, 64, 3, padding=1), nn.SiLU())
+        self.modulate = nn.ModuleList(
+            nn.Conv2d(64, 2 * width, 2**depth, stride=2**depth) for depth, width in enumerate(channels[2:])
         )
         self.levels = _levels(channels, blocks)
         pairs = list(pairwise(channels))
         self.ups = nn.ModuleList(nn.Conv2d(b, 4 * a, 1) for a, b in pairs)
-        self.merges = nn.ModuleList(nn.Conv2d(2 * a, a, 1) for a, _ in pairs)
+        joined = [2 * a + (3 * 4 if i == 0 else 0) for i, (a, _) in enumerate(pairs)]
+        self.merges = nn.ModuleList(nn.Conv2d(c, a, 1) for c, (a, _) in zip(joined, pairs, strict=True))
         self.head = nn.Conv2d(channels[0], 6 * 4, 3, padding=1)
         nn.init.normal_(self.head.weight, std=1e-3)
         _zero_bias(self.head)
 
     def forward(self, latent: Tensor, skips: Skips) -> Tensor:
-        image, scale, *features = skips
-        gain, shift = self.modulation(2.0 * latent - 1.0).chunk(2, dim=1)
-        x = self.levels[-1](features[-1] * (1.0 + gain) + shift)
+        image, *features = skips
+        own = F.avg_pool2d(lift(image), FACTOR)
+        gain = _bounded((torch.log(latent.clamp(min=BLACK**LIFT)) - torch.log(own)) / LIFT, MAX_LOG_GAIN)
+        rendered = _rolled_off(image * torch.exp(F.interpolate(gain, scale_factor=float(FACTOR), mode="bilinear")))
+
+        wanted = self.modulation(torch.cat([2.0 * latent - 1.0, gain], dim=1))
+        for depth, modulate in enumerate(self.modulate):
+            factor, shift = modulate(wanted).chunk(2, dim=1)
+            features[2 + depth] = features[2 + depth] * (1.0 + factor) + shift
+        x = self.levels[-1](features[-1])
         for i in reversed(range(len(self.ups))):
-            x = F.pixel_shuffle(self.ups[i](x), 2)
-            x = self.levels[i](self.merges[i](torch.cat([x, features[i]], dim=1)))
+            parts = [F.pixel_shuffle(self.ups[i](x), 2), features[i]]
+            if i == 0:
+                parts.append(F.pixel_unshuffle(rendered, 2).to(x.dtype))
+            x = self.levels[i](self.merges[i](torch.cat(parts, dim=1)))
         log_gain, residual = F.pixel_shuffle(self.head(x), 2).float().chunk(2, dim=1)
-        bounded = LOG_GAIN_RANGE * torch.tanh(log_gain / LOG_GAIN_RANGE)
-        return image * scale * torch.exp(bounded) + residual
+        return rendered * torch.exp(_bounded(log_gain, LOG_GAIN_RANGE)) + residual
+
+
+def _planes(image: Tensor, mean: Tensor, factor: int) -> Tensor:
+    """What the networks see of an image: lifted, scaled to a fixed mean, and that mean, in blocks of factor²."""
+    mean = mean.float().view(-1, 1, 1, 1).clamp(min=1e-4)
+    scaled = image * (TARGET_MEAN / mean).clamp(1.0, MAX_SCALE)
+    planes = F.pixel_unshuffle(torch.cat([lift(image), scaled / (1.0 + scaled)], dim=1), factor)
+    return torch.cat([planes, (torch.log2(mean) / 8.0).expand(-1, 1, *planes.shape[2:])], dim=1)
+
+
+def _rolled_off(x: Tensor) -> Tensor:
+    """x up to 1, and smoothly towards 2 beyond: lights in dark surroundings are multiplied by the gain of those."""
+    return torch.where(x > 1.0, 2.0 - 1.0 / x.clamp(min=1.0), x)
+
+
+def _bounded(x: Tensor, limit: float) -> Tensor:
+    return limit * torch.tanh(x / limit)
 
 
 def _zero_bias(conv: nn.Conv2d) -> None:
     assert conv.bias is not None
     nn.init.zeros_(conv.bias)
-
-
-def _lift(image: Tensor) -> Tensor:
-    # The offset keeps the slope at black finite, for gradients that reach the input.
-    return (image + 1e-3) ** LIFT

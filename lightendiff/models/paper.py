@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -18,6 +18,8 @@ class PaperEncoder(nn.Module):
         latent_channels: channels of the latent.
         channels: widths of the three levels; their outputs, the skips, lie at ½, ¼ and ⅛ of the image's size.
     """
+
+    multiple = 8
 
     def __init__(self, latent_channels: int = 3, channels: Sequence[int] = (64, 128, 256)) -> None:
         super().__init__()
@@ -44,11 +46,14 @@ class PaperEncoder(nn.Module):
         """The latent alone; this encoder takes it from its deepest features."""
         return self(image)[0]
 
+    def relight(self, latent: Tensor, change: Callable[[Tensor], Tensor]) -> Tensor:
+        raise ValueError("relight: a latent of the paper's architecture is learned, and no map of brightness")
+
     def freeze_latent(self) -> None:
         """Stop training what determines the latent: all of it."""
         self.requires_grad_(False)
 
-    def condition(self, latent: Tensor, skips: Skips) -> Tensor:
+    def condition(self, image: Tensor, latent: Tensor, mean: Tensor | None = None) -> Tensor:
         """The UNet's condition is the dark latent alone, brought from [0, 1] to [-1, 1]."""
         return 2.0 * latent - 1.0
 

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from ..scheduler import DDIMScheduler
 from .content_transfer import ContentTransfer
-from .lean import LeanDecoder, LeanEncoder
+from .lean import LATENT_CHANNELS, LeanDecoder, LeanEncoder
 from .paper import PaperDecoder, PaperEncoder
 from .retinex import RetinexDecomposition
 from .unet import UNet
@@ -23,9 +23,9 @@ class RestorerConfig:
     Attributes:
         architecture: `lean` (ours) or `paper` (the published LightenDiffusion network).
         latent_channels: channels of the latent at ⅛ resolution.
-        channels: widths of encoder and decoder at ½, ¼, ⅛.
+        channels: widths of encoder and decoder at ½, ¼, ⅛ and, in `lean`, any further levels.
         encoder_blocks, decoder_blocks: residual blocks a level (`paper` has a fixed number; leave empty).
-        condition_features: encoder features given to the UNet besides the latent (`lean` only).
+        condition_features: features of the dark picture given to the UNet besides the latent (`lean` only).
         retinex_width: width of the latent Retinex decomposition.
         unet_channels, unet_blocks, unet_attention_levels, unet_norm_groups: the conditional UNet.
         scheduler: arguments of `DDIMScheduler`.
@@ -52,7 +52,9 @@ class RestorerConfig:
     @property
     def multiple(self) -> int:
         """Heights and widths are padded to multiples of this."""
-        return 64 if self.architecture == "paper" else 8 * 2 ** (len(self.unet_channels) - 1)
+        if self.architecture == "paper":
+            return 64
+        return max(8 * 2 ** (len(self.unet_channels) - 1), 2 ** len(self.channels))
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -84,11 +86,11 @@ _FEW_STEPS = {
 PRESETS: dict[PresetName, RestorerConfig] = {
     "default": RestorerConfig(
         architecture="lean",
-        latent_channels=4,
-        channels=(32, 64, 128),
-        encoder_blocks=(1, 2, 2),
-        decoder_blocks=(2, 2, 1),
-        condition_features=28,
+        latent_channels=LATENT_CHANNELS,
+        channels=(32, 64, 128, 160),
+        encoder_blocks=(1, 2, 2, 1),
+        decoder_blocks=(2, 2, 2, 2),
+        condition_features=45,
         retinex_width=32,
         unet_channels=(48, 96, 144),
         unet_blocks=1,
@@ -107,11 +109,11 @@ PRESETS: dict[PresetName, RestorerConfig] = {
     # For tests and the smoke configuration: every part of `default`, small enough to train in seconds.
     "tiny": RestorerConfig(
         architecture="lean",
-        latent_channels=4,
-        channels=(8, 16, 16),
-        encoder_blocks=(1, 1, 1),
-        decoder_blocks=(1, 1, 1),
-        condition_features=4,
+        latent_channels=LATENT_CHANNELS,
+        channels=(8, 16, 16, 16),
+        encoder_blocks=(1, 1, 1, 1),
+        decoder_blocks=(1, 1, 1, 1),
+        condition_features=5,
         retinex_width=8,
         unet_channels=(16, 16, 32),
         unet_blocks=1,
@@ -133,10 +135,14 @@ def build_content_transfer(config: RestorerConfig) -> ContentTransfer:
         )
     if config.architecture != "lean":
         raise ValueError(f"architecture: expected 'lean' or 'paper', got {config.architecture!r}")
+    if config.latent_channels != LATENT_CHANNELS:
+        raise ValueError(
+            f"latent_channels: a lean latent is a thumbnail of {LATENT_CHANNELS}, got {config.latent_channels}"
+        )
     return ContentTransfer(
-        LeanEncoder(config.latent_channels, config.channels, config.encoder_blocks, config.condition_features),
+        LeanEncoder(config.channels, config.encoder_blocks, config.condition_features),
         retinex,
-        LeanDecoder(config.latent_channels, config.channels, config.decoder_blocks),
+        LeanDecoder(config.channels, config.decoder_blocks),
     )
 
 

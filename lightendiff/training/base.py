@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from contextlib import AbstractContextManager
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal
 
 import lightning
 import numpy as np
@@ -19,8 +19,18 @@ from ..data.degradations import SensorModel
 from ..metrics import brightness_matched, psnr, ssim
 from ..models.presets import PRESETS, PresetName
 from ..restorer import Restorer
+from .muon import Muon, split_parameters
 
 Batch = dict[str, Any]
+
+# Weights between pixels or latents and features, which Muon isn't made for.
+FIRST_AND_LAST = (
+    "model.encoder.stem.weight",
+    "model.encoder.to_condition.0.weight",
+    "model.decoder.head.weight",
+    "unet.conv_in.weight",
+    "unet.conv_out.weight",
+)
 
 
 class RestorationTraining(lightning.LightningModule):
@@ -34,11 +44,12 @@ class RestorationTraining(lightning.LightningModule):
         init_from: an inference folder to start from; its architecture must be the preset's.
         num_inference_steps: replaces the preset's default.
         start_timestep: replaces the preset's; null keeps it.
-        learning_rate: peak of AdamW's, after `warmup_steps` of linear warm-up and before a cosine decay over the
+        learning_rate: its peak, after `warmup_steps` of linear warm-up and before a cosine decay over the
             trainer's `max_steps` to `final_learning_rate`.
         final_learning_rate: at the end of the run.
         warmup_steps: optimizer steps of warm-up.
-        weight_decay: AdamW's.
+        weight_decay: decoupled, relative to the learning rate.
+        optimizer: `muon` for the convolutions and AdamW for the rest, or `adamw` for all.
         seed: of augmentation, noise and timesteps.
         sensor: ranges of the sensor model that darkens normal-light pictures.
     """
@@ -53,10 +64,13 @@ class RestorationTraining(lightning.LightningModule):
         final_learning_rate: float = 1e-6,
         warmup_steps: int = 200,
         weight_decay: float = 1e-4,
+        optimizer: Literal["muon", "adamw"] = "muon",
         seed: int = 0,
         sensor: SensorModel | None = None,
     ) -> None:
         super().__init__()
+        if optimizer not in ("muon", "adamw"):
+            raise ValueError(f"optimizer: expected 'muon' or 'adamw', got {optimizer!r}")
         if preset not in PRESETS:
             raise ValueError(f"preset: expected one of {sorted(PRESETS)}, got {preset!r}")
         given: dict[str, Any] = {"num_inference_steps": num_inference_steps, "start_timestep": start_timestep}
@@ -66,7 +80,7 @@ class RestorationTraining(lightning.LightningModule):
         self.restorer.to(memory_format=torch.channels_last)
         self.augment = BatchAugment(sensor or SensorModel())
         self.learning_rate, self.final_learning_rate = learning_rate, final_learning_rate
-        self.warmup_steps, self.weight_decay, self.seed = warmup_steps, weight_decay, seed
+        self.warmup_steps, self.weight_decay, self.seed, self.optimizer = warmup_steps, weight_decay, seed, optimizer
 
     def setup(self, stage: str) -> None:
         # Which parameters a step uses changes with the phase and the loss drawn, which DDP has to be told.
@@ -122,8 +136,13 @@ class RestorationTraining(lightning.LightningModule):
         return torch.autocast(self.device.type, enabled=False)
 
     def configure_optimizers(self) -> Any:
-        parameters = [p for p in self.restorer.parameters() if p.requires_grad]
-        optimizer = torch.optim.AdamW(parameters, lr=self.learning_rate, weight_decay=self.weight_decay)
+        optimizer: torch.optim.Optimizer
+        rate, decay = self.learning_rate, self.weight_decay
+        if self.optimizer == "muon":
+            optimizer = Muon(*split_parameters(self.restorer, FIRST_AND_LAST), lr=rate, weight_decay=decay)
+        else:
+            parameters = [p for p in self.restorer.parameters() if p.requires_grad]
+            optimizer = torch.optim.AdamW(parameters, lr=rate, weight_decay=decay)
         steps = self.trainer.estimated_stepping_batches
         if not math.isfinite(steps):
             raise ValueError("trainer.max_steps: the learning rate decays over the run, so its length must be given")

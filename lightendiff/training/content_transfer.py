@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -43,7 +44,7 @@ class ContentTransfer(RestorationTraining):
 
     def losses(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
         model = self.restorer.model
-        target = reexpose(batch["target"], self.reexpose_probability, generator)
+        target = Reexposure.draw(len(batch["target"]), self.reexpose_probability, generator)(batch["target"])
         dark_latent, skips = model.encode(batch["dark"], batch["mean"])
         latent = model.latent(target)
         image = model.decode(latent, skips)
@@ -65,18 +66,33 @@ class ContentTransfer(RestorationTraining):
         return self.restorer.transfer(dark, reference)
 
 
-def reexpose(image: Tensor, probability: float, generator: torch.Generator) -> Tensor:
-    """(b, 3, h, w) in [0, 1] with some pictures at another exposure, contrast and tint.
+@dataclass(frozen=True)
+class Reexposure:
+    """Another exposure, contrast and tint for each picture of a batch, as a map of code values.
 
-    Gain 2^[−2, 1], gamma 2^[−0.5, 0.5], each channel's gain 2^[−0.15, 0.15] beside it; values above 1 roll off.
+    Attributes:
+        gain: (b, 3, 1, 1), what code values are multiplied by; values above 0.8 roll off towards 1.
+        gamma: (b, 1, 1, 1), the power that they are raised to before.
     """
 
-    def uniform(low: float, high: float, channels: int = 1) -> Tensor:
-        draw = torch.rand((image.shape[0], channels, 1, 1), generator=generator, device=image.device)
-        return low + (high - low) * draw
+    gain: Tensor
+    gamma: Tensor
 
-    gain = 2.0 ** (uniform(-2.0, 1.0) + uniform(-0.15, 0.15, channels=3))
-    gamma = 2.0 ** uniform(-0.5, 0.5)
-    exposed = gain * image.clamp(min=1e-4) ** gamma
-    rolled_off = torch.where(exposed > 0.8, 0.8 + 0.2 * torch.tanh((exposed - 0.8) / 0.2), exposed)
-    return torch.where(uniform(0.0, 1.0) < probability, rolled_off, image)
+    @classmethod
+    def draw(cls, count: int, probability: float, generator: torch.Generator) -> Reexposure:
+        """Gain 2^[−2, 1] and each channel's 2^[−0.15, 0.15] beside it, gamma 2^[−0.5, 0.5]; else no change."""
+
+        def uniform(low: float, high: float, channels: int = 1) -> Tensor:
+            draw = torch.rand((count, channels, 1, 1), generator=generator, device=generator.device)
+            return low + (high - low) * draw
+
+        gain, gamma = uniform(-2.0, 1.0) + uniform(-0.15, 0.15, channels=3), uniform(-0.5, 0.5)
+        changed = uniform(0.0, 1.0) < probability
+        return cls(2.0 ** (gain * changed), 2.0 ** (gamma * changed))
+
+    def __call__(self, image: Tensor) -> Tensor:
+        """(b, 3, h, w) in [0, 1] at the new exposure; pictures with gain and gamma 1 as they are."""
+        exposed = self.gain * image.clamp(min=1e-4) ** self.gamma
+        rolled_off = torch.where(exposed > 0.8, 0.8 + 0.2 * torch.tanh((exposed - 0.8) / 0.2), exposed)
+        unchanged = (self.gain == 1.0).all(dim=1, keepdim=True) & (self.gamma == 1.0)
+        return torch.where(unchanged, image, rolled_off)

@@ -10,18 +10,23 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ..losses import restoration_loss
+from ..sampling import sample
 from ..scheduler import gaussian_noise
 from .base import Batch, RestorationTraining
-from .content_transfer import reexpose
+from .content_transfer import Reexposure
+
+DETAIL_GRID = 32  # pixels: the coarsest grid of the networks that work on windows
 
 
 class LatentDiffusion(RestorationTraining):
     """Trains the UNet on latents of a frozen stage 1 and then, from `joint_from_step`, UNet, encoder and decoder
     jointly with image losses through the sampler's own trajectories.
 
-    The joint phase draws the number of sampling steps and their timesteps at random, so that few and many steps
-    agree. Some of its batches repeat stage 1's content transfer, so that the latent goes on meaning exposure and
-    colour. The branch that makes latents stays frozen throughout: it defines the space in which the UNet works.
+    The UNet works on the whole crop, whose exposure it judges; the encoder and the decoder, which cost most, on a
+    smaller window of it. The joint phase draws the number of sampling steps and their timesteps at random, so that few
+    and many steps agree; the gradient passes through the last of them. Some sampled latents are relit, together with
+    their targets, so that a latent goes on meaning exposure and colour. Whatever makes latents stays frozen throughout:
+    it defines the space in which the UNet works.
 
     Args:
         regime: `paired` learns from the references' latents; `unpaired` (LightenDiffusion, eq. 9) from the reflectance
@@ -30,7 +35,8 @@ class LatentDiffusion(RestorationTraining):
         joint_from_step: step at which the joint phase begins; None for never (the paper's way).
         rollout_steps: the numbers of sampling steps that are drawn from; repeat one to favour it.
         latent_weight: weight of the latent loss on the sampled latent in the joint phase.
-        transfer_probability: share of joint batches that repeat content transfer.
+        detail: (height, width) of the window, in pixels; null for the whole crop.
+        reexpose_probability: how many pictures of the joint phase are relit.
         ssim_weight: weight of 1 − SSIM in image losses.
         matched_weight: share of the brightness-matched image loss.
         consistency_weight: weight of the unpaired regime's consistency loss.
@@ -43,7 +49,8 @@ class LatentDiffusion(RestorationTraining):
         joint_from_step: int | None = None,
         rollout_steps: Sequence[int] = (1, 1, 2, 3),
         latent_weight: float = 1.0,
-        transfer_probability: float = 0.15,
+        detail: tuple[int, int] | None = None,
+        reexpose_probability: float = 0.15,
         ssim_weight: float = 0.3,
         matched_weight: float = 0.5,
         consistency_weight: float = 0.001,
@@ -55,7 +62,9 @@ class LatentDiffusion(RestorationTraining):
         if regime == "unpaired" and joint_from_step is not None:
             raise ValueError("joint_from_step: image losses need pairs; the unpaired regime takes null")
         self.regime, self.joint_from_step, self.rollout_steps = regime, joint_from_step, list(rollout_steps)
-        self.latent_weight, self.transfer_probability = latent_weight, transfer_probability
+        if detail is not None and any(side < 1 or side % DETAIL_GRID for side in detail):
+            raise ValueError(f"detail: expected multiples of {DETAIL_GRID}, got {tuple(detail)}")
+        self.detail, self.latent_weight, self.reexpose_probability = detail, latent_weight, reexpose_probability
         self.ssim_weight, self.matched_weight, self.consistency_weight = ssim_weight, matched_weight, consistency_weight
         self.restorer.model.freeze_latent()
         if joint_from_step is None:
@@ -68,15 +77,12 @@ class LatentDiffusion(RestorationTraining):
 
     def losses(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
         model = self.restorer.model
-        if self.joint and self._uniform(generator) < self.transfer_probability:
-            return self.transfer_losses(batch, generator)
-        with torch.set_grad_enabled(self.joint):
-            latent, skips = model.encode(batch["dark"], batch["mean"])
-        condition = model.condition(latent, skips)
         with torch.no_grad():
+            latent = model.latent(batch["dark"]).float()
             target_latent = self.target_latent(latent, batch["target"])
+        condition = model.condition(batch["dark"], latent, batch["mean"])
         if self.joint:
-            return self.rollout_losses(batch, latent, skips, condition, target_latent, generator)
+            return self.rollout_losses(batch, latent, condition, target_latent, generator)
         losses = {"diffusion": self.diffusion_loss(target_latent, condition, generator)}
         if self.regime == "unpaired":
             losses["consistency"] = self.consistency_loss(latent, condition, generator)
@@ -107,39 +113,63 @@ class LatentDiffusion(RestorationTraining):
         return F.mse_loss(self.restorer.predict(x_t, t, condition), goal)
 
     def rollout_losses(
-        self,
-        batch: Batch,
-        latent: Tensor,
-        skips: list[Tensor],
-        condition: Tensor,
-        target_latent: Tensor,
-        generator: torch.Generator,
+        self, batch: Batch, latent: Tensor, condition: Tensor, target_latent: Tensor, generator: torch.Generator
     ) -> dict[str, Tensor]:
         """Losses of pictures that were sampled as in inference, with a random number of steps."""
+        model = self.restorer.model
+        sampled = self.rollout(latent, condition, generator)
+        losses = {"latent": self.latent_weight * F.mse_loss(sampled, target_latent)}
+        dark, target, latents = self.cut_window(batch["dark"], batch["target"], sampled, generator)
+        if self.reexpose_probability > 0:
+            reexposure = Reexposure.draw(len(dark), self.reexpose_probability, generator)
+            with self.full_precision():
+                target, latents = reexposure(target), model.relight(latents, reexposure)
+        _, skips = model.encode(dark, batch["mean"])
+        image = self.restorer.decode(latents, skips)
+        with self.full_precision():
+            losses["image"] = restoration_loss(image, target, self.ssim_weight, self.matched_weight)
+        return losses
+
+    def rollout(self, latent: Tensor, condition: Tensor, generator: torch.Generator) -> Tensor:
+        """Latents in [0, 1] scale, sampled with a random number of steps at random timesteps."""
+        restorer = self.restorer
         steps = self.rollout_steps[int(self._uniform(generator) * len(self.rollout_steps))]
-        start = self.restorer.config.start_timestep
-        first = len(self.restorer.scheduler) - 1 if start is None else start
+        start = restorer.config.start_timestep
+        first = len(restorer.scheduler) - 1 if start is None else start
         between = torch.randperm(first, generator=generator, device=generator.device)[: steps - 1]
         timesteps = [first, *sorted(between.tolist(), reverse=True)]
-        noise = self._noise(target_latent, generator)
-        sampled = self.restorer.sample_latent(latent.float(), condition, noise, num_inference_steps=timesteps)
-        image = self.restorer.decode(sampled, skips)
-        with self.full_precision():
-            return {
-                "image": restoration_loss(image, batch["target"], self.ssim_weight, self.matched_weight),
-                "latent": self.latent_weight * F.mse_loss(sampled, target_latent),
-            }
+        calls = iter(range(1 - len(timesteps), 1))
 
-    def transfer_losses(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
-        """Stage 1's content transfer."""
-        model = self.restorer.model
-        target = reexpose(batch["target"], 0.5, generator)
-        _, skips = model.encode(batch["dark"], batch["mean"])
-        with torch.no_grad():
-            latent = model.latent(target)
-        image = self.restorer.decode(latent.float(), skips)
-        with self.full_precision():
-            return {"transfer": restoration_loss(image, target, self.ssim_weight, matched_weight=0.0)}
+        def predict(x: Tensor, t: Tensor) -> Tensor:
+            last = next(calls) == 0
+            if last:
+                torch.clear_autocast_cache()  # of weights that the steps before converted without their gradient
+            with torch.set_grad_enabled(last):
+                return restorer.predict(x, t, condition)
+
+        noise = self._noise(latent, generator)
+        x0 = sample(
+            predict, restorer.scheduler, noise, timesteps, start_timestep=start, condition_latent=2.0 * latent - 1.0
+        )
+        return (x0 + 1.0) / 2.0
+
+    def cut_window(
+        self, dark: Tensor, target: Tensor, latent: Tensor, generator: torch.Generator
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """The same random window of pictures and latents."""
+        if self.detail is None:
+            return dark, target, latent
+        (top, h), (left, w) = (
+            self._place(have, want, generator) for have, want in zip(dark.shape[2:], self.detail, strict=True)
+        )
+        thumbnail = latent[..., top // 8 : (top + h) // 8, left // 8 : (left + w) // 8]
+        window = (..., slice(top, top + h), slice(left, left + w))
+        return dark[window], target[window], thumbnail
+
+    def _place(self, have: int, want: int, generator: torch.Generator) -> tuple[int, int]:
+        """Start and length of a window along one side."""
+        places = max(0, have - want) // DETAIL_GRID + 1
+        return DETAIL_GRID * int(self._uniform(generator) * places), min(have, want)
 
     def consistency_loss(self, latent: Tensor, condition: Tensor, generator: torch.Generator) -> Tensor:
         """L1 distance of the sampled latent to R ⊙ L^0.2 of the dark picture (LightenDiffusion, eq. 10)."""
