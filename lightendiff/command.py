@@ -77,11 +77,23 @@ def build_parser() -> argparse.ArgumentParser:
         "--strength", metavar="0-1", type=_number(float, 0, 1), help="0 keeps the input, 1 restores it (default: 1)"
     )
     how.add_argument(
+        "--exposure",
+        metavar="STOPS",
+        type=_number(float, -3, 3),
+        help="make the results brighter or darker than what is chosen automatically, from -3 to 3 (default: 0)",
+    )
+    how.add_argument(
         "--seed",
         metavar="N",
         type=_number(int, 0, 2**63 - 1),
         default=0,
         help="of the noise; every picture gets the same, whatever else is in the run (default: %(default)s)",
+    )
+    how.add_argument(
+        "--tile",
+        metavar="N",
+        type=_number(int, 1, 2**31),
+        help="restore in windows of at most N pixels to a side, to save memory (default: only where that is needed)",
     )
     how.add_argument("--device", metavar="NAME", help="cpu, cuda, cuda:1, mps (default: the best there is)")
     how.add_argument("--dtype", choices=PRECISIONS, help="precision of the networks (default: what suits the device)")
@@ -191,7 +203,13 @@ def _load(args: argparse.Namespace, error: Callable[[str], NoReturn]) -> Restore
         pipe = LightenPipeline.from_pretrained(args.weights, device=args.device, dtype=dtype)
     except (OSError, ValueError, RuntimeError, AssertionError) as reason:  # torch asserts that a device exists
         error(f"cannot load {args.weights or 'the weights'}: {reason}")
-    options = {"num_inference_steps": args.steps, "strength": args.strength, "seed": args.seed}
+    options = {
+        "num_inference_steps": args.steps,
+        "strength": args.strength,
+        "exposure": args.exposure,
+        "seed": args.seed,
+        "tile": args.tile,
+    }
     return partial(pipe, **{name: value for name, value in options.items() if value is not None})
 
 

@@ -22,6 +22,9 @@ from .restorer import Generators, Restorer, StepCallback
 SHIPPED_WEIGHTS = Path(__file__).parent / "weights" / "default"
 OVERSHOOT = 1e-5  # what rounding may carry a float pixel beyond [0, 1], through a colour space and back for example
 
+WINDOW = 2048  # pixels: larger pictures are restored in windows of so many to a side
+MAX_EXPOSURE = 3.0  # stops
+
 ImageT = TypeVar("ImageT")
 
 _WHITE = {torch.uint8: 255.0, torch.uint16: 65535.0}
@@ -120,8 +123,10 @@ class LightenPipeline:
         seed: int | None = 0,
         generator: Generators = None,
         strength: float = 1.0,
+        exposure: float = 0.0,
         callback: StepCallback | None = None,
         batch_size: int = 1,
+        tile: int | None = None,
     ) -> ImageT:
         """Restore a picture, or a list of them.
 
@@ -152,9 +157,13 @@ class LightenPipeline:
             generator: in place of the seed: a list with one generator per picture (a batch counts as b of them), or a
                 single one that the pictures draw from in turn. They are on the CPU or the pipeline's device.
             strength: 0 returns a copy of the input, 1 the restored picture, between is a linear blend of both.
+            exposure: stops by which the result is to be brighter than what is chosen automatically, from -3 to 3;
+                lights roll off instead of clipping. Not for the published architecture.
             callback: called as (step index, timestep, x₀ estimate (b, c, h/8, w/8) in [-1, 1]) after each step of
                 each batch.
             batch_size: how many pictures of equal size are restored at a time; more are quicker on a GPU.
+            tile: encode and decode in windows of at most so many pixels to a side, which limits the memory to that of
+                one window; the result is the same. None for windows only where a batch is larger than one of them.
 
         Returns:
             The type that came in.
@@ -167,6 +176,11 @@ class LightenPipeline:
         """
         strength, batch_size = _number("strength", strength, 0, 1), _integer("batch_size", batch_size, 1)
         options = self._sampling_options(num_inference_steps, start_timestep, eta, callback)
+        options["exposure"] = _number("exposure", exposure, -MAX_EXPOSURE, MAX_EXPOSURE)
+        if exposure and self.restorer.config.architecture == "paper":
+            raise ValueError(f"exposure: the published architecture has no such control; expected 0, got {exposure}")
+        if tile is not None:
+            tile = _integer("tile", tile, 2 * self.restorer.config.halo + self.restorer.config.multiple)
         many = isinstance(image, (list, tuple))
         given: list[Any] = list(image) if isinstance(image, (list, tuple)) else [image]
         pictures = [_picture(each, f"image[{i}]" if many else "image") for i, each in enumerate(given)]
@@ -175,7 +189,7 @@ class LightenPipeline:
         if strength == 0:
             results = [each.detach().clone() if isinstance(each, Tensor) else each.copy() for each in given]
         else:
-            results = self._restored(pictures, generators, strength, batch_size, options)
+            results = self._restored(pictures, generators, strength, batch_size, tile, options)
         if not many:
             return results[0]
         return cast(ImageT, tuple(results) if isinstance(image, tuple) else results)
@@ -228,6 +242,7 @@ class LightenPipeline:
         generators: list[torch.Generator],
         strength: float,
         batch_size: int,
+        tile: int | None,
         options: dict[str, Any],
     ) -> list[Any]:
         # Made outside of inference mode, so that callers may go on to use the results in training.
@@ -239,12 +254,20 @@ class LightenPipeline:
         with torch.inference_mode():
             for batch in _batches([source.shape[1:] for source in sources], batch_size):
                 dark = torch.cat([_to_unit(sources[i], self.device) for i in batch])
-                restored = self.restorer(dark, generator=[generators[i] for i in batch], **options)
+                whole = tile is None and dark[:, 0].numel() <= WINDOW**2
+                restored = self.restorer(
+                    dark,
+                    generator=[generators[i] for i in batch],
+                    tile=None if whole else tile or WINDOW,
+                    **options,
+                )
                 if not bool(restored.isfinite().all()):
                     raise RuntimeError(
                         f"the networks' output isn't finite in {self.dtype}: load them with dtype=torch.float32"
                     )
-                for i, pixels in zip(batch, torch.lerp(dark, restored, strength), strict=True):
+                if strength < 1:
+                    restored = torch.lerp(dark, restored, strength)
+                for i, pixels in zip(batch, restored, strict=True):
                     _from_unit(pixels, targets[i])
         return [picture.back(output) for picture, output in zip(pictures, outputs, strict=True)]
 

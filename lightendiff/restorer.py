@@ -14,6 +14,10 @@ from .models.presets import RestorerConfig, build_content_transfer, build_schedu
 from .sampling import Callback as StepCallback
 from .sampling import sample
 from .scheduler import Generators, gaussian_noise
+from .tiling import Tile, split
+
+GAMMA = 2.2  # a stop is a factor of 2 in light, and so of 2^(1/γ) in code values
+SHOULDER = 0.2  # the highlights that roll off where a picture gets brighter by a stop or more
 
 
 class Restorer(nn.Module):
@@ -47,6 +51,8 @@ class Restorer(nn.Module):
         eta: float = 0.0,
         noise: Tensor | None = None,
         generator: Generators = None,
+        exposure: float = 0.0,
+        tile: int | None = None,
         clamp: bool = True,
         callback: StepCallback | None = None,
     ) -> Tensor:
@@ -61,26 +67,43 @@ class Restorer(nn.Module):
             noise: the starting noise, of shape `noise_shape(dark)`; drawn from `generator` when not given.
             generator: one for the batch, or a list with one per picture, which makes a picture's result independent
                 of its batch.
+            exposure: stops by which the result is to be brighter than the automatic choice; through the latent, so that
+                lights don't clip.
+            tile: encode and decode in windows of at most so many pixels to a side, which bounds the memory; the result
+                is the same. None for the whole picture at once.
             clamp: limit the result to [0, 1] (the latent always is).
             callback: called as (step index, timestep, x₀ estimate in [-1, 1]) after each step.
 
         Returns:
             (b, 3, h, w) float32.
+
+        Raises:
+            ValueError: an argument is of another shape or out of its range, or `exposure` isn't 0 where the
+                architecture's latents can't be relit.
         """
         if dark.ndim != 4 or dark.shape[1] != 3 or dark.numel() == 0 or not dark.is_floating_point():
             raise ValueError(f"dark: expected float (b, 3, h, w), got {dark.dtype} {tuple(dark.shape)}")
         if noise is not None and noise.shape != self.noise_shape(dark):
             raise ValueError(f"noise: expected shape {self.noise_shape(dark)}, got {tuple(noise.shape)}")
         height, width = dark.shape[2:]
-        image = _pad(dark.float(), self.config.multiple)
+        image, mean = _pad(dark.float(), self.config.multiple), dark.float().mean(dim=(1, 2, 3))
+        tiles = split(image.shape[2], image.shape[3], tile, self.config.halo, self.config.multiple)
+        skips: Skips | None = None
         with self.autocast(dark.device):
-            mean = dark.float().mean(dim=(1, 2, 3))
-            latent, skips = self.model.encode(image, mean)
-            condition = self.model.condition(image, latent, mean)
+            if len(tiles) == 1:
+                latent, skips = self.model.encode(image, mean)
+            else:
+                latent = self._latent_of_tiles(image, tiles)
+            seen, seen_latent = image, latent
+            size = self._seen_size(image.shape[2], image.shape[3])
+            if shrunk := size != image.shape[2:]:
+                seen = F.interpolate(image, size=size, mode="area")
+                seen_latent = self.model.latent(seen)
+            condition = self.model.condition(seen, seen_latent, mean)
         if noise is None:
             noise = gaussian_noise(self.noise_shape(dark), generator, dark.device, torch.float32)
         restored = self.sample_latent(
-            latent,
+            seen_latent,
             condition,
             noise,
             num_inference_steps=num_inference_steps,
@@ -89,8 +112,38 @@ class Restorer(nn.Module):
             generator=generator,
             callback=callback,
         )
-        output = self.decode(restored.clamp(0.0, 1.0), skips)[..., :height, :width]
-        return output.clamp(0.0, 1.0) if clamp else output
+        restored = restored.clamp(0.0, 1.0)
+        if exposure:
+            restored = self.model.relight(restored, lambda values: _exposed(values, exposure))
+        if shrunk:
+            restored = self.model.enlarge(restored, seen_latent.float(), latent.float())
+        output = self._decode_tiles(image, mean, restored, tiles) if skips is None else self.decode(restored, skips)
+        output = output[..., :height, :width]
+        return output.clamp_(0.0, 1.0) if clamp else output
+
+    def _latent_of_tiles(self, image: Tensor, tiles: list[Tile]) -> Tensor:
+        b, _, h, w = image.shape
+        latent = image.new_empty((b, self.config.latent_channels, h // 8, w // 8))
+        for tile in tiles:
+            latent[(..., *tile.core(8))] = self.model.latent(image[(..., *tile.window())])[(..., *tile.inner(8))]
+        return latent
+
+    def _decode_tiles(self, image: Tensor, mean: Tensor, latent: Tensor, tiles: list[Tile]) -> Tensor:
+        output = torch.empty_like(image)
+        for tile in tiles:
+            with self.autocast(image.device):
+                _, skips = self.model.encode(image[(..., *tile.window())], mean)
+            window = self.decode(latent[(..., *tile.window(8))], skips)
+            output[(..., *tile.core())] = window[(..., *tile.inner())]
+        return output
+
+    def _seen_size(self, height: int, width: int) -> tuple[int, int]:
+        """Size in which the UNet sees a padded picture, in multiples of `multiple`."""
+        limit, multiple = self.config.context, self.config.multiple
+        if limit is None or max(height, width) <= limit:
+            return height, width
+        scale = limit / max(height, width)
+        return tuple(max(1, round(side * scale / multiple)) * multiple for side in (height, width))  # type: ignore[return-value]
 
     def sample_latent(
         self,
@@ -146,13 +199,24 @@ class Restorer(nn.Module):
         """Shape of the starting noise for pictures (b, 3, h, w)."""
         b, _, h, w = dark.shape
         m = self.config.multiple
-        return b, self.config.latent_channels, -(-h // m) * m // 8, -(-w // m) * m // 8
+        height, width = self._seen_size(-(-h // m) * m, -(-w // m) * m)
+        return b, self.config.latent_channels, height // 8, width // 8
 
     def autocast(self, device: torch.device) -> AbstractContextManager:
         """The context that the networks run in."""
         if self.autocast_dtype is None:
             return nullcontext()
         return torch.autocast(device.type, self.autocast_dtype)
+
+
+def _exposed(values: Tensor, stops: float) -> Tensor:
+    """Code values in [0, 1] at `stops` more light: continuous and monotone in both, with highlights that roll off."""
+    values = values * 2.0 ** (stops / GAMMA)
+    if stops <= 0:
+        return values
+    knee = 1.0 - SHOULDER * min(1.0, stops)
+    rolled_off = knee + (1.0 - knee) * torch.tanh((values - knee) / (1.0 - knee))
+    return torch.where(values > knee, rolled_off, values)
 
 
 def _pad(image: Tensor, multiple: int) -> Tensor:

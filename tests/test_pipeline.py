@@ -338,6 +338,35 @@ def test_strength(pipe: LightenPipeline, dtype: str) -> None:
         np.testing.assert_allclose(unit(pipe(array, strength=strength)), expected, atol=tolerance, rtol=0)
 
 
+def test_exposure(pipe: LightenPipeline) -> None:
+    array = make_array(40, 50, 3)
+    means = [pipe(array, exposure=stops).mean() for stops in (-1.0, 0.0, 1.0)]
+    assert means == sorted(means)
+    assert means[0] < means[2]
+    assert np.array_equal(pipe(array, exposure=0), pipe(array))
+    published = LightenPipeline(Restorer(PRESETS["paper"]), device="cpu")
+    with pytest.raises(ValueError, match="exposure: the published architecture has no such control; expected 0, got 1"):
+        published(array, exposure=1)
+
+
+def test_windows_are_used_where_a_picture_is_larger_than_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    pipe, used = LightenPipeline(make_restorer(), device="cpu", dtype=torch.float32), []
+    forward = pipe.restorer.forward
+
+    def record(*arguments: Any, tile: int | None, **options: Any) -> Tensor:
+        used.append(tile)
+        return forward(*arguments, tile=tile, **options)
+
+    monkeypatch.setattr(pipe.restorer, "forward", record)
+    array = make_array(200, 300, 3, dtype="float32")
+    whole = pipe(array)
+    monkeypatch.setattr(pipeline, "WINDOW", 192)
+    windows, smaller = pipe(array), pipe(array, tile=160)
+    assert used == [None, 192, 160]
+    for result in (windows, smaller):
+        np.testing.assert_allclose(result, whole, atol=SLACK)
+
+
 def test_strength_zero_runs_nothing(pipe: LightenPipeline) -> None:
     calls: list[int] = []
     pipe(mixed(), strength=0, callback=lambda i, t, x0: calls.append(i))
@@ -427,6 +456,8 @@ def test_rounding_errors_beyond_the_range_are_forgiven(pipe: LightenPipeline) ->
 @pytest.mark.parametrize(
     ("options", "error", "message"),
     [
+        ({"exposure": 3.5}, ValueError, "exposure: expected a number from -3 to 3, got 3.5"),
+        ({"tile": 100}, ValueError, "tile: expected an integer of at least 160, got 100"),
         ({"strength": 1.5}, ValueError, "strength: expected a number from 0 to 1, got 1.5"),
         ({"strength": float("nan")}, ValueError, "strength: .* got nan"),
         ({"strength": "all"}, TypeError, "strength: expected a number, got 'all'"),

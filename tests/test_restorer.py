@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from lightendiff.models.presets import PRESETS
-from lightendiff.restorer import Restorer
+from lightendiff.restorer import Restorer, _exposed
 
 SIZES = [(1, 1), (1, 50), (7, 3), (33, 31), (32, 64)]
 
@@ -241,3 +241,57 @@ def test_refuses_other_inputs(dark: Tensor, message: str) -> None:
 def test_refuses_other_options(options: dict, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         make_restorer()(make_dark(), **options)
+
+
+# ---- large pictures and exposure
+
+
+def test_the_unet_sees_large_pictures_smaller() -> None:
+    restorer = make_restorer()
+    restorer.config = dataclasses.replace(restorer.config, context=64)
+    dark = make_dark(1, 3, 128, 192)
+    assert restorer.noise_shape(dark) == (1, 3, 4, 8)  # 42.7×64 pixels in multiples of 32
+    small = restorer.model.latent(torch.nn.functional.interpolate(dark, size=(32, 64), mode="area"))
+    seen = []
+    unet = restorer.unet.forward
+    restorer.unet.forward = lambda x, t, condition: seen.append(condition) or unet(x, t, condition)  # type: ignore[method-assign]
+    output = restorer(dark, noise=torch.randn(1, 3, 4, 8))
+    torch.testing.assert_close(seen[0][:, :3], 2 * small - 1)
+    assert output.shape == dark.shape
+    within = dark[..., :64, :64]
+    assert torch.equal(restorer(within, generator=seeded(0)), make_restorer()(within, generator=seeded(0)))
+
+
+def test_an_enlarged_latent_keeps_the_detail_of_the_picture() -> None:
+    model = make_restorer().model
+    dark = make_dark(1, 3, 128, 192) + 0.02
+    large = model.latent(dark)
+    small = torch.nn.functional.avg_pool2d(large, 4)
+    # nothing to restore: nothing changes, not even what the small one doesn't show
+    torch.testing.assert_close(model.enlarge(small, small, large), large)
+    # lifted tones at a constant ratio stay at it
+    torch.testing.assert_close(model.enlarge(1.2 * small, small, large), (1.2 * large).clamp(max=1))
+
+
+def test_exposure_is_monotone_continuous_and_zero_by_default() -> None:
+    restorer, dark = make_restorer(), make_dark()
+    stops = [-3.0, -1.0, -0.5, -1e-4, 0.0, 1e-4, 0.5, 1.0, 3.0]
+    results = [restorer(dark, exposure=e, generator=seeded(0, 1)) for e in stops]
+    assert torch.equal(results[4], restorer(dark, generator=seeded(0, 1)))
+    means = [r.mean().item() for r in results]
+    assert means == sorted(means)
+    assert means[-1] > means[5] + 0.02 > means[3] > means[0] + 0.02
+    for near in (results[3], results[5]):
+        torch.testing.assert_close(near, results[4], atol=1e-3, rtol=0)
+
+
+def test_exposed_values() -> None:
+    values = torch.linspace(0, 1, 101)
+    for stops in (-2.0, -0.1, 0.1, 1.0, 3.0):
+        exposed = _exposed(values, stops)
+        assert exposed[0] == 0
+        assert (exposed.diff() >= 0).all()
+        assert exposed.max() <= 1
+    # a stop more light is 2^(1/2.2) times the code value, below the shoulder
+    torch.testing.assert_close(_exposed(values, 1.0)[:50], values[:50] * 2 ** (1 / 2.2))
+    torch.testing.assert_close(_exposed(values, 0.0), values)

@@ -29,6 +29,8 @@ class Encoder(Protocol):
 
     def relight(self, latent: Tensor, change: Callable[[Tensor], Tensor]) -> Tensor: ...
 
+    def enlarge(self, restored: Tensor, small: Tensor, large: Tensor) -> Tensor: ...
+
     def freeze_latent(self) -> None: ...
 
 
@@ -82,6 +84,12 @@ class ContentTransfer(nn.Module):
         Raises ValueError for architectures whose latents can't tell.
         """
         return self.encoder.relight(latent, change)
+
+    def enlarge(self, restored: Tensor, small: Tensor, large: Tensor) -> Tensor:
+        """A restored latent in the size of `large`, the picture's own latent, when `restored` was sampled for `small`,
+        the latent of the same picture shrunk. All are (b, c, ·, ·) in [0, 1].
+        """
+        return self.encoder.enlarge(restored, small, large)
 
     def freeze_latent(self) -> None:
         """Stop training whatever determines latents and their decomposition: the space that a UNet works in."""

@@ -110,6 +110,11 @@ class LeanEncoder(nn.Module):
     def relight(self, latent: Tensor, change: Callable[[Tensor], Tensor]) -> Tensor:
         return lift(change(unlift(latent))).clamp(max=1.0)
 
+    def enlarge(self, restored: Tensor, small: Tensor, large: Tensor) -> Tensor:
+        # What is enlarged is the gain, which is smooth; the detail of the thumbnail is the picture's own.
+        gain = torch.log(restored.clamp(min=BLACK**LIFT)) - torch.log(small)
+        return (large * F.interpolate(gain, size=large.shape[2:], mode="bilinear").exp()).clamp(max=1.0)
+
     def freeze_latent(self) -> None:
         """Nothing here decides what latents are: they aren't learned."""
 

@@ -30,6 +30,8 @@ class RestorerConfig:
         unet_channels, unet_blocks, unet_attention_levels, unet_norm_groups: the conditional UNet.
         scheduler: arguments of `DDIMScheduler`.
         num_inference_steps: steps taken when the caller names no number.
+        context: longest side, in pixels, of what the UNet sees of a picture: larger ones are shown to it smaller. None
+            for no limit.
         start_timestep: None to sample from pure noise, else the timestep at which sampling starts from the noised
             condition latent.
     """
@@ -48,6 +50,7 @@ class RestorerConfig:
     scheduler: Mapping[str, Any] = field(default_factory=dict)
     num_inference_steps: int = 20
     start_timestep: int | None = None
+    context: int | None = None
 
     @property
     def multiple(self) -> int:
@@ -55,6 +58,23 @@ class RestorerConfig:
         if self.architecture == "paper":
             return 64
         return max(8 * 2 ** (len(self.unet_channels) - 1), 2 ** len(self.channels))
+
+    @property
+    def halo(self) -> int:
+        """How far encoder and decoder see beyond a pixel, rounded up to multiples of `multiple`."""
+        if self.architecture == "paper":
+            encoder = 4 + (2 + 1) + 2 * (2 + 1) + 4 * (2 + 1)  # the stem, and each level's block and convolution
+            latent = 8 * (3 + 3)
+            decoder = 8 * (4 + 1) + 4 * (4 + 1) + 2 * (4 + 1) + 1
+            reach = encoder + latent + decoder + 8
+        else:
+            steps = [2 ** (level + 1) for level in range(len(self.channels))]  # pixels between positions of a level
+            encoder, decoder = (
+                sum(2 * count * step for count, step in zip(blocks, steps, strict=True))
+                for blocks in (self.encoder_blocks, self.decoder_blocks)
+            )
+            reach = 2 + encoder + decoder + 2 + steps[-1]  # the stem, the head, and the grid of the deepest level
+        return -(-reach // self.multiple) * self.multiple
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -97,6 +117,7 @@ PRESETS: dict[PresetName, RestorerConfig] = {
         unet_norm_groups=16,
         scheduler=_FEW_STEPS,
         num_inference_steps=2,
+        context=768,
     ),
     "paper": RestorerConfig(
         architecture="paper",

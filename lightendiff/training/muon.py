@@ -69,7 +69,7 @@ class Muon(torch.optim.Optimizer):
 def split_parameters(module: nn.Module, apart: Iterable[str]) -> tuple[list[Tensor], list[Tensor]]:
     """Trainable parameters of `module` for `Muon`: hidden ones, and the others with the weights named in `apart`."""
     apart = set(apart)
-    named = {name: p for name, p in module.named_parameters() if p.requires_grad}
+    named: dict[str, Tensor] = {name: p for name, p in module.named_parameters() if p.requires_grad}
     hidden = [p for name, p in named.items() if p.ndim > 1 and name not in apart]
     return hidden, [p for name, p in named.items() if p.ndim <= 1 or name in apart]
 

@@ -1,0 +1,78 @@
+"""Cutting pictures that are too large to be processed at once into windows that overlap.
+
+A window is a tile's core and a halo around it, as wide as what the networks see of their neighbourhood. Only the core
+of what is calculated from a window is kept, so that no seam can be seen, and none can be measured either.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import product
+
+
+@dataclass(frozen=True)
+class Span:
+    """Along one side of a picture: the core [start, stop) and the window [first, last) around it."""
+
+    start: int
+    stop: int
+    first: int
+    last: int
+
+
+@dataclass(frozen=True)
+class Tile:
+    """Where a tile lies, as slices for the last two dimensions of (…, h, w).
+
+    Attributes:
+        rows, columns: its spans.
+    """
+
+    rows: Span
+    columns: Span
+
+    def window(self, scale: int = 1) -> tuple[slice, slice]:
+        """The window, in a map of the picture that is `scale` times smaller than it."""
+        return tuple(slice(span.first // scale, span.last // scale) for span in (self.rows, self.columns))  # type: ignore[return-value]
+
+    def core(self, scale: int = 1) -> tuple[slice, slice]:
+        """The core, in such a map."""
+        return tuple(slice(span.start // scale, span.stop // scale) for span in (self.rows, self.columns))  # type: ignore[return-value]
+
+    def inner(self, scale: int = 1) -> tuple[slice, slice]:
+        """The core, in such a map of the window."""
+        return tuple(  # type: ignore[return-value]
+            slice((span.start - span.first) // scale, (span.stop - span.first) // scale)
+            for span in (self.rows, self.columns)
+        )
+
+
+def split(height: int, width: int, side: int | None, halo: int, multiple: int) -> list[Tile]:
+    """Tiles that cover a picture once, with windows of at most `side` pixels to a side.
+
+    Args:
+        height, width: of the picture, multiples of `multiple`.
+        side: largest window; None for a single tile, whatever the size.
+        halo: pixels around a core, a multiple of `multiple`.
+        multiple: all borders lie on multiples of this.
+
+    Raises:
+        ValueError: `side` leaves no room for a core between its halos.
+    """
+    if side is not None and side < 2 * halo + multiple:
+        raise ValueError(f"tile: expected at least {2 * halo + multiple} pixels, twice the halo and a core, got {side}")
+    spans = [list(_spans(length, side, halo, multiple)) for length in (height, width)]
+    return [Tile(rows, columns) for rows, columns in product(*spans)]
+
+
+def _spans(length: int, side: int | None, halo: int, multiple: int) -> Iterator[Span]:
+    if side is None or length <= side:
+        yield Span(0, length, 0, length)
+        return
+    largest = (side - 2 * halo) // multiple  # core, in units of `multiple`
+    units = length // multiple
+    count = -(-units // largest)
+    for i in range(count):
+        start, stop = (multiple * (units * k // count) for k in (i, i + 1))
+        yield Span(start, stop, max(0, start - halo), min(length, stop + halo))

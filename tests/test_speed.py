@@ -1,0 +1,293 @@
+"""The speed benchmark, with tiny networks and small pictures: what it counts and prints, not how fast anything is."""
+
+from __future__ import annotations
+
+import importlib
+import math
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from lightendiff import LightenPipeline, Restorer
+from lightendiff.checkpoints import save_restorer
+from lightendiff.images import Picture, read_picture, write_picture
+from lightendiff.models.presets import PRESETS
+from lightendiff.training import LatentDiffusion
+
+ROOT = Path(__file__).parents[1]
+SCRIPT = ROOT / "benchmarks" / "speed.py"
+ROUNDING = 5e-5  # of figures with four decimals
+
+
+@pytest.fixture(scope="module")
+def speed() -> ModuleType:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(SCRIPT.parent)
+        return importlib.import_module(SCRIPT.stem)
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory) -> str:
+    torch.manual_seed(0)
+    folder = tmp_path_factory.mktemp("weights")
+    save_restorer(Restorer(PRESETS["tiny"]), folder)
+    return str(folder)
+
+
+@pytest.fixture
+def picture(speed, tmp_path) -> Path:
+    path = tmp_path / "dark.png"
+    write_picture(path, Picture(speed.made_picture((40, 56))))
+    return path
+
+
+def run(
+    speed: ModuleType, capsys: pytest.CaptureFixture[str], *argv: object, status: int = 0
+) -> tuple[list[dict[str, str]], str]:
+    """The lines of the printed table by the names of the columns, and what went to stderr."""
+    assert speed.main([str(arg) for arg in argv]) == status
+    printed = capsys.readouterr()
+    lines = [line for line in printed.out.splitlines() if line.startswith("|")]
+    head, _, *body = ([cell.strip() for cell in line.split("|")[1:-1]] for line in lines)
+    return [dict(zip(head, line, strict=True)) for line in body], printed.err
+
+
+# ---- the parts
+
+
+@pytest.mark.parametrize("text", ["600", "600x", "x400", "0x400", "600x-4", "600 x 400", "600x400x3", "6e2x400"])
+def test_bad_size_is_an_error_that_says_what_is_expected(speed, text, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        speed.main(["restore", "--sizes", text])
+    assert f"expected WIDTHxHEIGHT in pixels, like 600x400, got '{text}'" in capsys.readouterr().err
+
+
+def test_size_is_height_and_width(speed):
+    assert speed.parse_size("600x400") == (400, 600)
+    assert speed.made_picture((40, 56)).shape == (40, 56, 3)
+
+
+def test_stages_are_timed_without_changing_the_picture(speed, weights, picture):
+    pipe = LightenPipeline.from_pretrained(weights, "cpu", torch.float32)
+    dark = read_picture(picture).pixels
+    expected = pipe(dark)
+    watch = speed.Stopwatch(pipe.device)
+    watch.attach(pipe.restorer)
+    np.testing.assert_array_equal(pipe(dark), expected)
+    assert {name for name, seconds in watch.seconds.items() if seconds > 0} == {"encode", "sample", "decode"}
+
+
+def test_a_stage_within_a_stage_counts_once(speed, monkeypatch):
+    clock = iter(range(100))
+    watch = speed.Stopwatch(torch.device("cpu"))
+    monkeypatch.setattr(watch, "now", lambda: float(next(clock)))
+    with watch.stage("encode"), watch.stage("decode"):
+        pass
+    with pytest.raises(ZeroDivisionError), watch.stage("encode"):
+        raise ZeroDivisionError
+    with watch.stage("write"):
+        pass
+    assert watch.seconds == {"read": 0, "encode": 2, "sample": 0, "decode": 0, "write": 1}
+
+
+@pytest.mark.parametrize("batch_size", [1, 2])
+def test_measured_run(speed, weights, picture, batch_size):
+    timing = speed.measure(speed.Setting(str(picture), "default", weights, 3, "float32", "cpu", batch_size, 2, 60.0))
+    assert tuple(timing.stages) == speed.STAGES
+    assert all(seconds > 0 for seconds in timing.stages.values())
+    assert sum(timing.stages.values()) <= timing.seconds
+    assert (timing.steps, timing.dtype, timing.device) == (3, "float32", "cpu")
+    assert timing.memory >= 0
+
+
+def test_the_median_run_is_reported(speed, weights, picture, monkeypatch):
+    runs = iter([(9.0, {"read": 9.0}), (3.0, {"read": 3.0}), (1.0, {"read": 1.0}), (2.0, {"read": 2.0})])
+    monkeypatch.setattr(speed, "run_once", lambda *_: next(runs))  # the first of them isn't counted
+    timing = speed.measure(speed.Setting(str(picture), "default", weights, None, None, "cpu", 1, 3, 60.0))
+    assert (timing.seconds, timing.stages) == (2.0, {"read": 2.0})
+    assert timing.steps == PRESETS["tiny"].num_inference_steps
+
+
+def test_time_limit_leaves_one_run_that_counts(speed, weights, picture, monkeypatch):
+    calls: list[float] = []
+
+    def once(*_: object) -> tuple[float, dict[str, float]]:
+        calls.append(1.0)
+        return float(len(calls)), {}
+
+    monkeypatch.setattr(speed, "run_once", once)
+    timing = speed.measure(speed.Setting(str(picture), "default", weights, None, None, "cpu", 1, 5, 0.0))
+    assert (timing.seconds, len(calls)) == (2.0, 2)
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").is_file(), reason="tells present and peak memory apart on Linux only")
+def test_memory_peaks_are_kept(speed):
+    now, peak = speed.memory(peak=False), speed.memory(peak=True)
+    assert 0 < now <= peak
+    block = np.ones(peak - now + 2**25, np.uint8)
+    assert speed.memory(peak=True) >= peak + 2**24
+    del block
+    assert speed.memory(peak=True) >= peak + 2**24
+
+
+def test_runs_take_turns(speed):
+    order: list[str] = []
+    seconds = speed.in_turn([lambda: order.append("a"), lambda: order.append("b")], 3, torch.device("cpu"))
+    assert "".join(order) in ("abbaabba", "baabbaab")
+    assert [len(runs) for runs in seconds] == [3, 3]
+    assert speed.ratio([2.0, 6.0, 8.0], [1.0, 2.0, 2.0]) == 3.0
+
+
+# ---- the commands
+
+
+def test_restore(speed, weights, capsys):
+    """The second device isn't there, which costs its own line only."""
+    argv = ("--weights", weights, "--sizes", "56x40", "--steps", 3, "--devices", "cpu", "nowhere", "--repeats", 2)
+    (good, bad), err = run(speed, capsys, "restore", *argv, status=1)
+    whole = ["s/image", "images/s", "peak MiB"]
+    assert list(good) == ["preset", "size", "steps", "precision", "device", *whole, *speed.STAGES, "other"]
+    assert (good["preset"], good["size"], good["steps"], good["device"]) == ("default", "56x40", "3", "cpu")
+    assert good["precision"] in speed.DTYPES
+    seconds, stages = float(good["s/image"]), [float(good[name]) for name in speed.STAGES]
+    assert all(value >= 0 for value in stages)
+    assert float(good["other"]) >= 0
+    assert sum(stages) <= seconds + 6 * ROUNDING
+    assert sum(stages) + float(good["other"]) == pytest.approx(seconds, abs=7 * ROUNDING)
+    assert 1 / float(good["images/s"]) == pytest.approx(seconds, rel=1e-3, abs=2 * ROUNDING)
+    assert 0 < float(good["peak MiB"]) < 1000
+    assert (bad["device"], {bad[name] for name in (*whole, *speed.STAGES, "other")}) == ("nowhere", {"–"})
+    assert "default, 56x40, 3, –, nowhere" in err
+    assert "expected one that this machine has, got 'nowhere'" in err
+
+
+def test_paper_has_weights_of_its_own(speed, weights, picture):
+    setting = speed.Setting(str(picture), "paper", weights, 1, None, "cpu", 1, 1, 60.0)
+    assert speed.make_pipeline(setting).restorer.config == PRESETS["paper"]
+
+
+def test_scheduler(speed, capsys):
+    lines, _ = run(speed, capsys, "scheduler", "--size", "64x64", "--repeats", 2, "--steps", 5)
+    channels = {name: PRESETS[name].latent_channels for name in ("default", "paper")}
+    expected = [(name, f"{batch}×{channels[name]}×8×8") for name in channels for batch in (1, 16)]
+    assert [(line["scheduler of"], line["latents"]) for line in lines] == expected
+    for line in lines:
+        assert all(float(line[f"{name}, µs/step"]) > 0 for name in ("ours", "diffusers"))
+        assert float(line["diffusers / ours"]) > 0
+        assert float(line["relative difference"]) < 1e-5
+
+
+def test_train(speed, capsys, monkeypatch):
+    phases: list[str] = []
+    for method in ("diffusion_loss", "rollout_losses"):
+        original = getattr(LatentDiffusion, method)
+
+        def counted(*args: Any, method: str = method, original: Any = original) -> Any:
+            phases.append(method)
+            return original(*args)
+
+        monkeypatch.setattr(LatentDiffusion, method, counted)
+    configs = [ROOT / "configs" / f"smoke_stage{stage}.yaml" for stage in (1, 2)]
+    argv = ("--size", "80x72", "--steps", 2, "--warmup", 1, "--accelerator", "cpu")
+    lines, _ = run(speed, capsys, "train", "--configs", *configs, *argv)
+    assert [line["configuration"] for line in lines] == [
+        "smoke_stage1",
+        "smoke_stage2, before the joint phase",
+        "smoke_stage2, joint phase",
+    ]
+    assert phases == ["diffusion_loss"] * 4 + ["rollout_losses"] * 4
+    for line in lines:
+        assert (line["batch"], line["crop"], line["precision"]) == ("4", "64×64", "32-true")
+        assert float(line["s/step, median"]) > 0
+        assert float(line["s/step, mean"]) > 0
+        assert 0 <= float(line["waiting for data"].removesuffix(" %")) <= 100
+
+
+def test_sources_of_a_configuration_become_self_made(speed):
+    names = ("PairedFolders", "Darkened", "WellLit")
+    made = speed.self_made([{"class_path": f"lightendiff.data.datasets.{name}"} for name in names], (32, 48))
+    assert [source.darken for source in made] == [False, True, False]
+    assert len({source.seed for source in made}) == 3
+    assert {source.size for source in made} == {(32, 48)}
+
+
+# What takes the place of LightenDiffusion's code: its names and its ways of calling, around our network.
+NET = """
+import torch
+from lightendiff import Restorer
+from lightendiff.checkpoints import published_name
+from lightendiff.models.presets import PRESETS
+
+class Net(torch.nn.Module):
+    def __init__(self, args, config):
+        super().__init__()
+        assert args.mode == "evaluation"
+        self.config, self.restorer = config, Restorer(PRESETS["paper"])
+
+    def load_state_dict(self, weights, strict):
+        own = {name: weights[published_name(name)] for name in self.restorer.state_dict()}
+        self.restorer.load_state_dict(own, strict=strict)
+
+    def forward(self, x):
+        assert x.shape[1] == 6 and not any(side % 64 for side in x.shape[2:])
+        noise = torch.randn(len(x), 3, x.shape[2] // 8, x.shape[3] // 8, device=self.config.device)
+        steps = self.config.diffusion.num_sampling_timesteps
+        return {"pred_x": self.restorer(x[:, :3], noise=noise, num_inference_steps=steps, clamp=False)}
+"""
+WEIGHTS = """
+import torch
+from lightendiff import Restorer
+from lightendiff.checkpoints import published_name
+from lightendiff.models.presets import PRESETS
+
+def state_dict(seed):
+    torch.manual_seed(seed)
+    return {published_name(name): t.numpy() for name, t in Restorer(PRESETS["paper"]).state_dict().items()}
+"""
+
+
+@pytest.fixture
+def repository(tmp_path):
+    contents = {
+        "models/__init__.py": "",
+        "models/ddm.py": NET,
+        "configs/unsupervised.yml": "diffusion: {num_sampling_timesteps: 20}\n",
+        "stand_in/weights.py": WEIGHTS,
+    }
+    for name, content in contents.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(content)
+    path = list(sys.path)
+    yield tmp_path
+    assert sys.path == path
+    for name in ("models.ddm", "models"):
+        sys.modules.pop(name, None)
+
+
+def test_paper(speed, weights, repository, capsys):
+    where = ("--repository", repository, "--weights-folder", repository / "stand_in", "--weights", weights)
+    options = ("--size", "64x48", "--steps", 2, "--repeats", 1, "--device", "cpu")
+    lines, _ = run(speed, capsys, "paper", *where, *options)
+    theirs, default, same, half = lines
+    assert [line["code"] for line in lines] == ["LightenDiffusion", "ours, default", "ours, paper", "ours, paper"]
+    assert [line["steps"] for line in lines] == ["2", str(PRESETS["tiny"].num_inference_steps), "2", "2"]
+    assert [line["precision"] for line in (theirs, same, half)] == ["float32", "float32", "bfloat16"]
+    assert theirs["times as fast"] == "1.00"
+    assert all(float(line["s/image"]) > 0 and float(line["times as fast"]) > 0 for line in lines)
+    for line in (theirs, default):
+        assert (line["largest difference"], line["PSNR against theirs, dB"]) == ("–", "–")
+    assert float(same["largest difference"]) < 1e-5  # the same weights, padding and noise
+    assert float(same["PSNR against theirs, dB"]) > 100
+    assert float(half["largest difference"]) > 0
+    assert math.isfinite(float(half["PSNR against theirs, dB"]))
+
+
+def test_missing_repository_is_an_error_of_one_line(speed, tmp_path, capsys):
+    where = ("--repository", tmp_path, "--weights-folder", tmp_path)
+    assert speed.main(["paper", *map(str, where)]) == 1
+    assert "no weights.py in it" in capsys.readouterr().err
