@@ -46,7 +46,8 @@ def build_parser() -> argparse.ArgumentParser:
         prog="infer.py",
         description="Restore dark photos. Format, size, bit depth, alpha, colour profile and metadata are kept; "
         "inputs are never overwritten.",
-        epilog="Exit code: 0 when all went well, 1 when any picture failed, 2 for wrong arguments, 130 after Ctrl-C.",
+        epilog="Exit code: 0 when all went well, 1 when any picture failed, 2 for wrong arguments, 130 after Ctrl-C. "
+        "Under torchrun (or with RANK and WORLD_SIZE set) every process restores its share of the pictures.",
     )
     parser.add_argument("input", metavar="INPUT", nargs="+", help="a picture (PNG, JPEG, WebP, TIFF, BMP) or a folder")
     parser.add_argument("-o", "--output", metavar="OUT", required=True, help="folder to write to, made if missing")
@@ -153,9 +154,11 @@ def _run(args: argparse.Namespace, error: Callable[[str], NoReturn]) -> int | No
 
     from . import folder
 
+    rank, processes = (int(os.environ.get(name, default)) for name, default in (("RANK", "0"), ("WORLD_SIZE", "1")))
     planned = folder.plan(
         args.input,
         args.output,
+        share=(rank, processes),
         recursive=args.recursive,
         format=args.format,
         suffix=args.suffix,
@@ -187,7 +190,7 @@ def _run(args: argparse.Namespace, error: Callable[[str], NoReturn]) -> int | No
             )
     summary.failed += len(planned.problems)
     summary.skipped += len(planned.skipped)
-    _report(summary, say)
+    _report(summary, say, f"process {rank} of {processes}: " if processes > 1 else "")
     if summary.interrupted:
         return None
     return FAILED if summary.failed else 0
@@ -200,7 +203,10 @@ def _load(args: argparse.Namespace, error: Callable[[str], NoReturn]) -> Restore
 
     dtype = None if args.dtype is None else getattr(torch, args.dtype)
     try:
-        pipe = LightenPipeline.from_pretrained(args.weights, device=args.device, dtype=dtype)
+        device = args.device
+        if device is None and torch.cuda.is_available():
+            device = f"cuda:{int(os.environ.get('LOCAL_RANK', '0')) % torch.cuda.device_count()}"
+        pipe = LightenPipeline.from_pretrained(args.weights, device=device, dtype=dtype)
     except (OSError, ValueError, RuntimeError, AssertionError) as reason:  # torch asserts that a device exists
         error(f"cannot load {args.weights or 'the weights'}: {reason}")
     options = {
@@ -213,10 +219,10 @@ def _load(args: argparse.Namespace, error: Callable[[str], NoReturn]) -> Restore
     return partial(pipe, **{name: value for name, value in options.items() if value is not None})
 
 
-def _report(summary: Summary, say: Callable[[str], None]) -> None:
+def _report(summary: Summary, say: Callable[[str], None], who: str) -> None:
     from .images import shown
 
     for note, sources in summary.notes.items():
         others = f" and {len(sources) - 1} more" if len(sources) > 1 else ""
         say(f"note: {note}: {shown(sources[0])}{others}")
-    print(summary)
+    print(f"{who}{summary}")

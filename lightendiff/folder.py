@@ -68,11 +68,15 @@ def plan(
     format: str | None = None,
     suffix: str = "",
     skip_existing: bool = False,
+    share: tuple[int, int] = (0, 1),
 ) -> Plan:
     """Find the pictures in files and folders and name their outputs in the folder `output`. Nothing is written.
 
     A folder's pictures keep their place below it. Those whose output would replace an input, would lie outside the
     output folder, or would have the same name as another's become problems instead of jobs.
+
+    With `share` (r, n), process r of n that plan the same run gets every n-th picture and problem. Which they are
+    depends on the pictures found only, not on what the others have already written.
     """
     out, result = Path(output), Plan()
     jobs: dict[tuple[tuple[int, int] | None, Path], Job] = {}  # in order, and each only once, whatever it was called
@@ -94,8 +98,10 @@ def plan(
         else:
             missing = "not a file or folder" if os.path.lexists(given) else "No such file or directory"
             result.problems.append(f"{shown(given)}: {missing}")
+    rank, processes = share
     refused = _conflicts(list(jobs.values()), out)
-    for job in jobs.values():
+    result.problems = result.problems[rank::processes]
+    for job in list(jobs.values())[rank::processes]:
         if job in refused:
             result.problems.append(refused[job])
         elif skip_existing and os.path.exists(job.target):

@@ -119,6 +119,21 @@ def test_two_inputs_for_one_output_are_both_named(tmp_path):
     assert len(plan([tmp_path / "y"], tmp_path / "out", format="png").problems) == 2
 
 
+@pytest.mark.parametrize("processes", [1, 2, 3, 9])
+def test_shares_are_the_same_whatever_was_written_before(tmp_path, processes):
+    paths = [save(tmp_path / "in" / f"{i}.png") for i in range(7)]
+    inputs, out = [tmp_path / "in", tmp_path / "missing"], tmp_path / "out"
+    shares = [plan(inputs, out, share=(rank, processes)) for rank in range(processes)]
+    assert sorted(job.source for share in shares for job in share.jobs) == paths
+    assert sum(len(share.problems) for share in shares) == 1
+    assert max(len(share.jobs) for share in shares) - min(len(share.jobs) for share in shares) <= 1
+    for name in ("0.png", "3.png"):
+        save(out / name)
+    again = [plan(inputs, out, share=(rank, processes), skip_existing=True) for rank in range(processes)]
+    for before, after in zip(shares, again, strict=True):
+        assert sorted([*after.skipped, *(job.source for job in after.jobs)]) == [job.source for job in before.jobs]
+
+
 def test_names_that_differ_in_case_collide_where_the_file_system_says_so(tmp_path, monkeypatch):
     paths = [save(tmp_path / "x" / "a.png"), save(tmp_path / "y" / "A.png")]
     ignores = folder._ignores_case(tmp_path / "not" / "there")

@@ -247,3 +247,31 @@ def test_same_seed_same_result_whatever_the_run(tmp_path, weights):
     assert run(tmp_path / "in" / "b.png", "-o", tmp_path / "one", *options, "--strength", 0) == 0
     dark, same = (read_picture(tmp_path / folder / "b.png").pixels for folder in ("in", "one"))
     np.testing.assert_array_equal(dark, same)
+
+
+@pytest.mark.parametrize("processes", [2, 3])
+def test_several_processes_restore_every_picture_once(tmp_path, weights, processes):
+    names = [f"{i}.png" for i in range(7)]
+    for name in names:
+        save(tmp_path / "in" / name, size=(16, 24))
+    command_line = [*SCRIPT, tmp_path / "in", "-o", tmp_path / "out", "--weights", weights, "--skip-existing"]
+    command_line += ["--device", "cpu", "--dtype", "float32"]
+
+    def start(rank: int) -> subprocess.Popen:
+        variables = {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(processes), "OMP_NUM_THREADS": "1"}
+        return subprocess.Popen(command_line, env=os.environ | variables, stdout=subprocess.PIPE, text=True)
+
+    # one process never runs, as if it had died at once: the others do their share, the next start the rest
+    counts = []
+    for run_again in (False, True):
+        started = [start(rank) for rank in range(processes) if rank or run_again]
+        outputs = [process.communicate()[0] for process in started]
+        assert [process.returncode for process in started] == [0] * len(started)
+        counts.append([int(line.split(": ")[1].split()[0]) for line in outputs])
+    assert sum(map(sum, counts)) == 7
+    assert counts[1][0] == len(names[0::processes])
+    assert sum(counts[1][1:]) == 0
+    single = tmp_path / "single"
+    assert run(tmp_path / "in", "-o", single, "--weights", weights, "--device", "cpu", "--dtype", "float32") == 0
+    for name in names:
+        assert np.array_equal(read_picture(single / name).pixels, read_picture(tmp_path / "out" / name).pixels)

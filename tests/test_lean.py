@@ -10,6 +10,7 @@ from torch import Tensor
 from lightendiff.models.content_transfer import ContentTransfer
 from lightendiff.models.lean import LeanDecoder, LeanEncoder, lift, unlift
 from lightendiff.models.presets import PRESETS, PresetName, RestorerConfig, build_content_transfer
+from lightendiff.restorer import Restorer
 
 
 def build(preset: PresetName = "tiny", seed: int = 0) -> ContentTransfer:
@@ -61,6 +62,20 @@ def test_relighting_a_latent_relights_the_picture() -> None:
     model, flat = build(), torch.rand(2, 3, 1, 1).expand(-1, -1, 16, 24)
     relit = model.relight(model.latent(flat), lambda x: 0.5 * x)
     torch.testing.assert_close(relit, model.latent(0.5 * flat))
+
+
+@pytest.mark.parametrize(("mean", "scale"), [(0.1, 4.0), (0.02, 20.0), (0.001, 32.0), (0.6, 1.0)])
+def test_first_guess_is_the_thumbnail_scaled(mean: float, scale: float) -> None:
+    model, dark = build(), torch.full((2, 3, 16, 32), mean) * torch.tensor([0.9, 1.0, 0.5])[:, None, None]
+    guess = model.condition(dark, model.latent(dark), torch.full((2,), mean))[:, :3]
+    torch.testing.assert_close(guess, 2 * model.latent(scale * dark) - 1, atol=2e-3, rtol=0)
+
+
+def test_before_training_the_first_guess_is_sampled() -> None:
+    restorer, dark = Restorer(PRESETS["tiny"]).eval(), image(0.1)
+    with torch.inference_mode():
+        bright = restorer(dark, generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(bright.mean(), torch.tensor(0.4), atol=0.04, rtol=0)
 
 
 @pytest.mark.parametrize("size", [(41, 64), (48, 56)])

@@ -104,8 +104,10 @@ class LeanEncoder(nn.Module):
         return F.avg_pool2d(lift(image), FACTOR).clamp(max=1.0)
 
     def condition(self, image: Tensor, latent: Tensor, mean: Tensor) -> Tensor:
+        """The thumbnail, scaled to a fixed mean as a first guess of the restored one, and learned features."""
+        guess = lift(_rolled_off(unlift(latent.float()) * _scale(mean))).clamp(max=1.0)
         features = self.to_condition(_planes(image, mean, FACTOR))
-        return torch.cat([2.0 * latent - 1.0, features.float()], dim=1)
+        return torch.cat([2.0 * guess - 1.0, features.float()], dim=1)
 
     def relight(self, latent: Tensor, change: Callable[[Tensor], Tensor]) -> Tensor:
         return lift(change(unlift(latent))).clamp(max=1.0)
@@ -168,10 +170,15 @@ class LeanDecoder(nn.Module):
 
 def _planes(image: Tensor, mean: Tensor, factor: int) -> Tensor:
     """What the networks see of an image: lifted, scaled to a fixed mean, and that mean, in blocks of factor²."""
+    scaled = image * _scale(mean)
     mean = mean.float().view(-1, 1, 1, 1).clamp(min=1e-4)
-    scaled = image * (TARGET_MEAN / mean).clamp(1.0, MAX_SCALE)
     planes = F.pixel_unshuffle(torch.cat([lift(image), scaled / (1.0 + scaled)], dim=1), factor)
     return torch.cat([planes, (torch.log2(mean) / 8.0).expand(-1, 1, *planes.shape[2:])], dim=1)
+
+
+def _scale(mean: Tensor) -> Tensor:
+    """What pictures of these means (b,) are multiplied by to bring them to a fixed one: (b, 1, 1, 1), at least 1."""
+    return (TARGET_MEAN / mean.float().view(-1, 1, 1, 1).clamp(min=1e-4)).clamp(1.0, MAX_SCALE)
 
 
 def _rolled_off(x: Tensor) -> Tensor:

@@ -27,7 +27,7 @@ class RestorerConfig:
         encoder_blocks, decoder_blocks: residual blocks a level (`paper` has a fixed number; leave empty).
         condition_features: features of the dark picture given to the UNet besides the latent (`lean` only).
         retinex_width: width of the latent Retinex decomposition.
-        unet_channels, unet_blocks, unet_attention_levels, unet_norm_groups: the conditional UNet.
+        unet_channels, unet_blocks, unet_attention_levels, unet_norm_groups, unet_residual: the conditional UNet.
         scheduler: arguments of `DDIMScheduler`.
         num_inference_steps: steps taken when the caller names no number.
         context: longest side, in pixels, of what the UNet sees of a picture: larger ones are shown to it smaller. None
@@ -47,6 +47,7 @@ class RestorerConfig:
     unet_blocks: int = 2
     unet_attention_levels: tuple[int, ...] = (2,)
     unet_norm_groups: int = 32
+    unet_residual: bool = False
     scheduler: Mapping[str, Any] = field(default_factory=dict)
     num_inference_steps: int = 20
     start_timestep: int | None = None
@@ -115,6 +116,7 @@ PRESETS: dict[PresetName, RestorerConfig] = {
         unet_channels=(48, 96, 144),
         unet_blocks=1,
         unet_norm_groups=16,
+        unet_residual=True,
         scheduler=_FEW_STEPS,
         num_inference_steps=2,
         context=768,
@@ -139,6 +141,7 @@ PRESETS: dict[PresetName, RestorerConfig] = {
         unet_channels=(16, 16, 32),
         unet_blocks=1,
         unet_norm_groups=8,
+        unet_residual=True,
         scheduler=_FEW_STEPS,
         num_inference_steps=2,
     ),
@@ -176,6 +179,7 @@ def build_unet(config: RestorerConfig) -> UNet:
         blocks_per_level=config.unet_blocks,
         attention_levels=config.unet_attention_levels,
         norm_groups=config.unet_norm_groups,
+        residual=config.unet_residual,
     )
 
 

@@ -28,6 +28,7 @@ class UNet(nn.Module):
         blocks_per_level: residual blocks of a level going down (one more going up).
         attention_levels: indices of the levels with attention after every block.
         norm_groups: groups of every GroupNorm.
+        residual: whether what is predicted is the difference from the condition's first `latent_channels` channels.
         time_channels: width of the time embedding; 4·channels[0] if None. Its sinusoids have channels[0] entries.
 
     Raises:
@@ -44,12 +45,14 @@ class UNet(nn.Module):
         blocks_per_level: int = 2,
         attention_levels: Sequence[int] = (2,),
         norm_groups: int = 32,
+        residual: bool = False,
         time_channels: int | None = None,
     ) -> None:
         super().__init__()
         channels = tuple(channels)
         _check_arguments(channels, blocks_per_level, tuple(attention_levels), norm_groups)
         self.latent_channels = latent_channels
+        self.residual = residual
         self.condition_channels = condition_channels
         self.multiple = 2 ** (len(channels) - 1)  # latent height and width are multiples of this
         width = time_channels or 4 * channels[0]
@@ -80,6 +83,9 @@ class UNet(nn.Module):
         self.up = nn.ModuleList(reversed(up))  # indexed by level, like `down`
         self.norm_out = nn.GroupNorm(norm_groups, channels[0], eps=NORM_EPS)
         self.conv_out = nn.Conv2d(channels[0], latent_channels, 3, padding=1)
+        if residual:
+            nn.init.zeros_(self.conv_out.weight)
+            nn.init.zeros_(self.conv_out.bias)  # type: ignore[arg-type]
 
     def forward(self, x_t: Tensor, t: Tensor | int | float, condition: Tensor) -> Tensor:
         """Predict from one noise level per image.
@@ -102,7 +108,8 @@ class UNet(nn.Module):
         h = self.middle(h, embedding)
         for level in reversed(self.up):
             h = level(h, embedding, skips)
-        return self.conv_out(F.silu(self.norm_out(h), inplace=True))
+        h = self.conv_out(F.silu(self.norm_out(h), inplace=True))
+        return h + condition[:, : self.latent_channels] if self.residual else h
 
     def _check_inputs(self, x_t: Tensor, condition: Tensor) -> None:
         expected = (x_t.shape[0], self.condition_channels, *x_t.shape[2:])
