@@ -15,6 +15,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from . import fallback
 from .checkpoints import CONFIG_NAME, load_restorer, save_restorer
 from .models.presets import RestorerConfig
 from .restorer import Generators, Restorer, StepCallback
@@ -143,6 +144,9 @@ class LightenPipeline:
         Any size from 1×1 up. Calculated in float32 around the networks, so uint16 and float32 keep their precision.
         The input is never changed. Everything is checked before anything is restored.
 
+        Where memory runs out, a picture is restored in smaller windows and in the end on the CPU; where the output
+        isn't finite in the pipeline's precision, in float32. Either is a RuntimeWarning.
+
         The same arguments give the same picture. A picture's noise depends on its own generator only, so that its
         result doesn't depend on what else is restored with it, except that `batch_size` > 1 may round differently.
 
@@ -172,7 +176,8 @@ class LightenPipeline:
             TypeError: a picture or an option is of another type or dtype than these.
             ValueError: a picture has another shape, no pixels, or values that are NaN or outside [0, 1]; an option is
                 out of its range; generators don't match the pictures. For a list the message has the picture's index.
-            RuntimeError: the networks' output isn't finite: a precision too low for these weights.
+            RuntimeError: memory runs out even in small windows on the CPU, or the networks' output isn't finite even in
+                float32.
         """
         strength, batch_size = _number("strength", strength, 0, 1), _integer("batch_size", batch_size, 1)
         options = self._sampling_options(num_inference_steps, start_timestep, eta, callback)
@@ -255,16 +260,8 @@ class LightenPipeline:
             for batch in _batches([source.shape[1:] for source in sources], batch_size):
                 dark = torch.cat([_to_unit(sources[i], self.device) for i in batch])
                 whole = tile is None and dark[:, 0].numel() <= WINDOW**2
-                restored = self.restorer(
-                    dark,
-                    generator=[generators[i] for i in batch],
-                    tile=None if whole else tile or WINDOW,
-                    **options,
-                )
-                if not bool(restored.isfinite().all()):
-                    raise RuntimeError(
-                        f"the networks' output isn't finite in {self.dtype}: load them with dtype=torch.float32"
-                    )
+                drawn = [generators[i] for i in batch]
+                restored = fallback.restore(self.restorer, dark, drawn, None if whole else tile or WINDOW, **options)
                 if strength < 1:
                     restored = torch.lerp(dark, restored, strength)
                 for i, pixels in zip(batch, restored, strict=True):

@@ -358,13 +358,17 @@ def test_windows_are_used_where_a_picture_is_larger_than_one(monkeypatch: pytest
         return forward(*arguments, tile=tile, **options)
 
     monkeypatch.setattr(pipe.restorer, "forward", record)
-    array = make_array(200, 300, 3, dtype="float32")
+    array = make_array(100, 600, 3, dtype="float32")
     whole = pipe(array)
-    monkeypatch.setattr(pipeline, "WINDOW", 192)
-    windows, smaller = pipe(array), pipe(array, tile=160)
-    assert used == [None, 192, 160]
-    for result in (windows, smaller):
-        np.testing.assert_allclose(result, whole, atol=SLACK)
+    monkeypatch.setattr(pipeline, "WINDOW", 200)  # squared, fewer pixels than the picture has
+    with pytest.raises(ValueError, match="tile"):
+        pipe(array)
+    smaller = pipe(array, tile=352)
+    monkeypatch.setattr(pipeline, "WINDOW", 384)
+    windows = pipe(make_array(400, 400, 3, dtype="float32"))
+    assert used == [None, 200, 352, 384]
+    np.testing.assert_allclose(smaller, whole, atol=SLACK)
+    assert windows.shape == (400, 400, 3)
 
 
 def test_strength_zero_runs_nothing(pipe: LightenPipeline) -> None:
@@ -456,8 +460,8 @@ def test_rounding_errors_beyond_the_range_are_forgiven(pipe: LightenPipeline) ->
 @pytest.mark.parametrize(
     ("options", "error", "message"),
     [
-        ({"exposure": 3.5}, ValueError, "exposure: expected a number from -3 to 3, got 3.5"),
-        ({"tile": 100}, ValueError, "tile: expected an integer of at least 160, got 100"),
+        ({"exposure": 3.5}, ValueError, "exposure: expected a number from -3.0 to 3.0, got 3.5"),
+        ({"tile": 100}, ValueError, "tile: expected an integer of at least 352, got 100"),
         ({"strength": 1.5}, ValueError, "strength: expected a number from 0 to 1, got 1.5"),
         ({"strength": float("nan")}, ValueError, "strength: .* got nan"),
         ({"strength": "all"}, TypeError, "strength: expected a number, got 'all'"),
@@ -483,10 +487,13 @@ def test_refuses_other_options(pipe: LightenPipeline, options: dict, error: type
 
 
 def test_output_that_is_not_finite() -> None:
-    pipe = LightenPipeline(make_restorer(), device="cpu", dtype=torch.bfloat16)
-    nn.init.constant_(pipe.restorer.get_parameter("model.decoder.head.bias"), torch.nan)
-    with pytest.raises(RuntimeError, match=r"output isn't finite in torch.bfloat16"):
-        pipe(RGB)
+    broken = LightenPipeline(make_restorer(), device="cpu", dtype=torch.bfloat16)
+    broken.restorer.model.decoder.head.bias.fill_(float("nan"))
+    with (
+        pytest.warns(RuntimeWarning, match="isn't finite in torch.bfloat16: trying again in float32"),
+        pytest.raises(RuntimeError, match="output isn't finite in float32: these weights are damaged"),
+    ):
+        broken(RGB)
 
 
 # ---- loading, saving, device and precision

@@ -199,6 +199,7 @@ def test_diffusion_loss_knows_what_is_predicted(prediction: Any, monkeypatch: py
 def test_roll_outs_draw_timesteps_and_reach_the_encoder(monkeypatch: pytest.MonkeyPatch) -> None:
     torch.manual_seed(0)
     module = LatentDiffusion(preset="tiny", joint_from_step=0, rollout_steps=[1, 3])
+    torch.nn.init.normal_(module.restorer.unet.conv_out.weight, std=0.1)  # not 0, as at first, which stops gradients
     data = module.augment(batch(), module.generator(0))
     drawn: list[list[int]] = []
     predict = module.restorer.predict
@@ -454,7 +455,7 @@ def test_two_processes_are_one_with_accumulated_gradients(train: ModuleType, sho
     # step s of rank r takes the samples that batch 2·s + r of a single process takes
     both = ["--trainer.accumulate_grad_batches=2", "--data.steps_per_epoch=8", "--trainer.max_steps=6"]
     alone = fit(train, tmp_path / "alone", *short, *both).model.state_dict()
-    torch.testing.assert_close(first["weights"], alone, atol=2e-4, rtol=1e-3)
+    torch.testing.assert_close(first["weights"], alone, atol=1e-3, rtol=1e-3)  # Muon orthogonalises in bfloat16
 
 
 def test_non_finite_losses_stop_the_run_and_name_the_files(
