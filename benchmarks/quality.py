@@ -159,6 +159,7 @@ def figures_line(label: str, steps: str, runs: Sequence[Sequence[ev.Row]], timed
     line += [f"{f.delta_e:.2f}", f"{ev.seconds_per_picture(runs[0]):.3f}" if timed else "–"]
     if len(runs) > 1:
         line.append("{:.3f} / {:.3f}".format(*ev.psnr_spread(runs)))
+        line.append(f"{100 * ev.brightness_coverage(runs):.0f} %")
     return line
 
 
@@ -228,6 +229,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     head = ["set", "steps", "pictures", "PSNR", "SSIM", "PSNR, brightness-matched", "ΔE00 of 8×8 blocks", "s/image"]
     if args.seeds > 1:
         head.append("σ of PSNR over seeds: set / picture")
+        head.append("references within the seeds' range of brightness")
     wild_head = ["picture", "pixels ≥ 240", "of these now < 225", "mean of the darkest third", "restored", "ratio"]
     try:
         kept = read_kept_out()

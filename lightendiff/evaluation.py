@@ -118,6 +118,16 @@ def psnr_spread(runs: Sequence[Sequence[Row]]) -> tuple[float, float]:
     return float(table.mean(axis=1).std(ddof=1)), float(np.sqrt(table.var(axis=0, ddof=1).mean()))
 
 
+def brightness_coverage(runs: Sequence[Sequence[Row]]) -> float:
+    """Share of the pictures whose reference's mean lies within the range of the runs' means, which differ in the seed.
+
+    N calibrated samples would have it there in (N − 1)/(N + 1) of the cases.
+    """
+    means = np.array([[row.output.mean() for row in run] for run in runs])  # (runs, pictures)
+    wanted = np.array([row.sample.target.mean() for row in runs[0]])
+    return float(((means.min(axis=0) <= wanted) & (wanted <= means.max(axis=0))).mean())
+
+
 def best_median_worst(rows: Sequence[Row]) -> list[tuple[str, Row]]:
     """The rows of the highest, the middle and the lowest PSNR, with these names; fewer if there are fewer rows."""
     ranked = sorted(rows, key=lambda row: -row.figures.psnr)

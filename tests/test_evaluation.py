@@ -103,6 +103,16 @@ def test_spread_over_seeds():
     assert ev.psnr_spread(runs[:1]) == (0.0, 0.0)
 
 
+def test_coverage_counts_references_between_the_darkest_and_the_brightest_run():
+    def run(*levels: int) -> list[ev.Row]:
+        samples = [sample_of(flat(1), flat(target)) for target in (50, 100, 150)]
+        figures = ev.Figures(20.0, 0.8, 21.0, 5.0)
+        return [ev.Row(s, flat(level), figures, 0.1) for s, level in zip(samples, levels, strict=True)]
+
+    assert ev.brightness_coverage([run(40, 90, 160), run(60, 80, 170)]) == pytest.approx(1 / 3)
+    assert ev.brightness_coverage([run(50, 100, 0)]) == pytest.approx(2 / 3)
+
+
 def test_best_median_worst():
     ranked = ev.best_median_worst([row_of(v) for v in (20.0, 25.0, 18.0, 30.0, 22.0)])
     assert [(name, row.figures.psnr) for name, row in ranked] == [("best", 30.0), ("median", 22.0), ("worst", 18.0)]

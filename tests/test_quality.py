@@ -126,7 +126,8 @@ def test_steps_and_seeds(quality, data, weights, capsys):
     lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("| lol_val")]
     assert [line.split("|")[2].strip() for line in lines] == ["1", "3"]
     for line in lines:
-        whole, single = map(float, line.split("|")[-2].split("/"))
+        whole, single = map(float, line.split("|")[-3].split("/"))
+        assert line.split("|")[-2].strip() in ("0 %", "50 %", "100 %")  # of two pictures
         assert 0 <= whole <= single * math.sqrt(2) + 1e-3
     with pytest.raises(SystemExit, match="2"):
         quality.main(["--outputs", "x", "--seeds", "3"])
