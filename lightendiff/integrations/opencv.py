@@ -1,0 +1,44 @@
+"""Restoring arrays as OpenCV has them: (h, w, 3) with blue first, or grey, or with alpha."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+from ..pipeline import LightenPipeline
+
+
+@lru_cache(maxsize=1)
+def _shipped() -> LightenPipeline:
+    return LightenPipeline.from_pretrained()
+
+
+def lighten(bgr: np.ndarray, pipe: LightenPipeline | None = None, **options: Any) -> np.ndarray:
+    """Restore a picture as `cv2.imread` returns it.
+
+    Args:
+        bgr: (h, w, 3) blue first, (h, w, 4) with alpha, which is kept, or (h, w) grey; uint8, uint16 or floats in
+            [0, 1].
+        pipe: None for the weights of the package, loaded at the first call.
+        options: of the pipeline's call: `strength`, `exposure`, `seed`, `num_inference_steps`, …
+
+    Returns:
+        A new array of the same shape and dtype.
+
+    Raises:
+        TypeError: not an array, or another dtype.
+        ValueError: another shape, or values outside [0, 1].
+    """
+    if not isinstance(bgr, np.ndarray):
+        raise TypeError(f"bgr: expected a NumPy array, got {type(bgr).__name__}")
+    if bgr.ndim not in (2, 3) or (bgr.ndim == 3 and bgr.shape[2] not in (3, 4)):
+        raise ValueError(f"bgr: expected (h, w), (h, w, 3) or (h, w, 4), got {bgr.shape}")
+    pipe = _shipped() if pipe is None else pipe
+    if bgr.ndim == 2:
+        return pipe(bgr, **options)
+    restored = pipe(np.ascontiguousarray(bgr[..., 2::-1]), **options)
+    result = bgr.copy()
+    result[..., :3] = restored[..., ::-1]
+    return result

@@ -1,0 +1,148 @@
+"""Adapters, each against the real library."""
+
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import PIL.Image
+import pytest
+import torch
+from torch.utils.data import DataLoader, Dataset
+from torchvision import tv_tensors
+from torchvision.transforms import v2
+
+from lightendiff import LightenPipeline
+from lightendiff.integrations.opencv import lighten
+from lightendiff.integrations.torchvision import LightenTransform
+from lightendiff.models.presets import PRESETS
+from lightendiff.restorer import Restorer
+
+
+@pytest.fixture(scope="module")
+def pipe() -> LightenPipeline:
+    torch.manual_seed(0)
+    return LightenPipeline(Restorer(PRESETS["tiny"]), device="cpu", dtype=torch.float32)
+
+
+@pytest.fixture(scope="module")
+def weights(pipe: LightenPipeline, tmp_path_factory: pytest.TempPathFactory) -> str:
+    folder = tmp_path_factory.mktemp("weights")
+    pipe.save_pretrained(folder)
+    return str(folder)
+
+
+def dark(*shape: int, seed: int = 0) -> torch.Tensor:
+    return torch.randint(0, 60, shape, dtype=torch.uint8, generator=torch.Generator().manual_seed(seed))
+
+
+# ---- torchvision
+
+
+def test_only_the_picture_of_a_sample_is_restored(pipe: LightenPipeline) -> None:
+    sample = {
+        "image": tv_tensors.Image(dark(3, 40, 60)),
+        "boxes": tv_tensors.BoundingBoxes(torch.tensor([[1, 2, 30, 20]]), format="XYXY", canvas_size=(40, 60)),  # type: ignore[call-overload]
+        "mask": tv_tensors.Mask(torch.ones(40, 60, dtype=torch.uint8)),
+        "labels": torch.tensor([3]),
+        "name": "a",
+    }
+    result = LightenTransform(pipe)(sample)
+    assert isinstance(result["image"], tv_tensors.Image)
+    assert torch.equal(result["image"], pipe(sample["image"]))
+    for key in ("boxes", "mask", "labels", "name"):
+        assert result[key] is sample[key]
+
+
+def test_every_kind_of_picture(pipe: LightenPipeline) -> None:
+    transform = LightenTransform(pipe, exposure=0.5)
+    image = PIL.Image.fromarray(dark(40, 60, 3).numpy())
+    assert np.array_equal(np.asarray(transform(image)), np.asarray(pipe(image, exposure=0.5)))
+    pure, label = dark(3, 40, 60), torch.tensor(7)
+    restored, same = transform(pure, label)
+    assert torch.equal(restored, pipe(pure, exposure=0.5))
+    assert same is label
+    video = tv_tensors.Video(dark(2, 3, 3, 24, 40))
+    restored = transform(video)
+    assert isinstance(restored, tv_tensors.Video)
+    assert restored.shape == video.shape
+    assert torch.equal(restored[1, 2], pipe(torch.Tensor(video[1, 2]).to(torch.uint8), exposure=0.5))
+
+
+def test_probability_and_darkness(pipe: LightenPipeline) -> None:
+    picture = dark(3, 16, 24)
+    torch.manual_seed(0)
+    changed = [not torch.equal(LightenTransform(pipe, p=0.5)(picture), picture) for _ in range(30)]
+    assert 5 < sum(changed) < 25
+    assert torch.equal(LightenTransform(pipe, p=0.0)(picture), picture)
+    mean = picture.float().mean().item() / 255
+    for threshold, restores in ((mean - 0.01, False), (mean + 0.01, True)):
+        transform = LightenTransform(pipe, dark_below=threshold)
+        image = PIL.Image.fromarray(picture.permute(1, 2, 0).numpy())
+        assert torch.equal(transform(picture), picture) != restores
+        assert torch.equal(transform(picture / 255), picture / 255) != restores
+        assert np.array_equal(np.asarray(transform(image)), np.asarray(image)) != restores
+    with pytest.raises(ValueError, match="dark_below: expected a number from 0 to 1, got 60"):
+        LightenTransform(dark_below=60)
+
+
+class Pictures(Dataset[Any]):
+    def __init__(self, weights: str) -> None:
+        self.transform = v2.Compose([LightenTransform(weights), v2.ToDtype(torch.float32, scale=True)])
+
+    def __len__(self) -> int:
+        return 4
+
+    def __getitem__(self, index: int) -> tuple[torch.Tensor, int]:
+        return self.transform(tv_tensors.Image(dark(3, 24, 32, seed=index))), index
+
+
+def test_in_a_composition_and_in_workers(pipe: LightenPipeline, weights: str) -> None:
+    loader = DataLoader(Pictures(weights), batch_size=2, num_workers=2, multiprocessing_context="spawn")
+    pictures = torch.cat([batch for batch, _ in loader])
+    expected = torch.stack([pipe(dark(3, 24, 32, seed=i)) for i in range(4)]).float() / 255
+    torch.testing.assert_close(pictures, expected, atol=1.5 / 255, rtol=0)  # in bfloat16 where that pays
+
+
+def test_what_was_loaded_is_not_pickled(weights: str) -> None:
+    transform = LightenTransform(weights)
+    small = len(pickle.dumps(transform))
+    transform(dark(3, 16, 16))
+    assert len(pickle.dumps(transform)) == small < 10_000
+
+
+# ---- OpenCV
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
+def test_blue_comes_first_and_alpha_stays(pipe: LightenPipeline, tmp_path: Path, dtype: type) -> None:
+    values = np.random.default_rng(0).random((30, 40, 4)) * [0.05, 0.1, 0.3, 1.0]
+    white = 1.0 if dtype is np.float32 else np.iinfo(dtype).max
+    bgra = (values * white).astype(dtype)
+    before = bgra.copy()
+    restored = lighten(bgra, pipe)
+    assert restored.dtype == dtype
+    assert np.array_equal(bgra, before)
+    assert np.array_equal(restored[..., 3], bgra[..., 3])
+    rgb = pipe(np.ascontiguousarray(bgra[..., 2::-1]))
+    assert np.array_equal(restored[..., :3], rgb[..., ::-1])
+    assert np.array_equal(lighten(np.ascontiguousarray(bgra[..., :3]), pipe), restored[..., :3])
+    grey = np.ascontiguousarray(bgra[..., 2])
+    assert np.array_equal(lighten(grey, pipe, strength=0.5), pipe(grey, strength=0.5))
+
+
+def test_files_of_opencv(pipe: LightenPipeline, tmp_path: Path) -> None:
+    cv2.imwrite(str(tmp_path / "a.png"), dark(20, 30, 3).numpy())
+    picture = cv2.imread(str(tmp_path / "a.png"))
+    assert picture is not None
+    assert lighten(picture, pipe).mean() > picture.mean()
+
+
+def test_what_is_no_picture() -> None:
+    with pytest.raises(TypeError, match="bgr: expected a NumPy array, got NoneType"):
+        lighten(None)  # type: ignore[arg-type]  # what imread returns where there is no file
+    with pytest.raises(ValueError, match=r"bgr: expected \(h, w\), \(h, w, 3\) or \(h, w, 4\), got \(5, 5, 2\)"):
+        lighten(np.zeros((5, 5, 2), np.uint8))
