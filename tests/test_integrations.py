@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import pickle
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import cv2
+import kornia
 import numpy as np
 import PIL.Image
 import pytest
@@ -16,6 +18,7 @@ from torchvision import tv_tensors
 from torchvision.transforms import v2
 
 from lightendiff import LightenPipeline
+from lightendiff.integrations.kornia import LightenModule
 from lightendiff.integrations.opencv import lighten
 from lightendiff.integrations.torchvision import LightenTransform
 from lightendiff.models.presets import PRESETS
@@ -112,6 +115,54 @@ def test_what_was_loaded_is_not_pickled(weights: str) -> None:
     small = len(pickle.dumps(transform))
     transform(dark(3, 16, 16))
     assert len(pickle.dumps(transform)) == small < 10_000
+
+
+# ---- kornia
+
+
+def module(**options: Any) -> LightenModule:
+    torch.manual_seed(0)
+    restorer = Restorer(replace(PRESETS["tiny"], context=256))
+    torch.nn.init.normal_(restorer.unet.conv_out.weight, std=0.05)
+    return LightenModule(restorer, **options)
+
+
+def test_a_batch_is_restored_picture_by_picture() -> None:
+    lighten_module, pictures = module(), dark(3, 3, 40, 70).float() / 255
+    restored = lighten_module(pictures)
+    assert restored.shape == pictures.shape
+    assert restored.mean() > 2 * pictures.mean()
+    torch.testing.assert_close(lighten_module(pictures[1:2]), restored[1:2], atol=1e-4, rtol=1e-4)
+    assert module(exposure=1.0)(pictures).mean() > restored.mean()
+    assert lighten_module(pictures.half()).dtype == torch.float16
+    assert lighten_module(dark(1, 3, 300, 40).float() / 255).shape == (1, 3, 300, 40)  # beyond the context
+
+
+def test_composes_with_kornia() -> None:
+    pictures = dark(2, 3, 32, 48).float() / 255
+    flip = kornia.augmentation.RandomHorizontalFlip(p=1.0)
+    sequence = kornia.augmentation.container.ImageSequential(module(), flip)
+    torch.testing.assert_close(sequence(pictures), module()(pictures).flip(3))
+
+
+def test_gradients_reach_the_input_and_not_the_weights() -> None:
+    lighten_module, pictures = module(), (dark(1, 3, 32, 32).float() / 255).requires_grad_()
+    lighten_module(pictures).mean().backward()
+    assert pictures.grad is not None
+    assert pictures.grad.abs().max() > 0
+    assert all(p.grad is None for p in lighten_module.parameters())
+
+
+def test_exports() -> None:
+    lighten_module, pictures = module(), dark(1, 3, 40, 70).float() / 255
+    with torch.no_grad():
+        program = torch.export.export(lighten_module, (pictures,))
+        torch.testing.assert_close(program.module()(pictures), lighten_module(pictures), atol=1e-5, rtol=1e-4)
+
+
+def test_the_published_architecture_has_no_fixed_noise() -> None:
+    with pytest.raises(ValueError, match="weights: expected an architecture with a limited context"):
+        LightenModule(Restorer(PRESETS["paper"]))
 
 
 # ---- OpenCV

@@ -1,0 +1,63 @@
+"""A module on batches (b, 3, h, w) in [0, 1], kornia's convention, through which gradients pass."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from ..checkpoints import load_restorer
+from ..pipeline import SHIPPED_WEIGHTS
+from ..restorer import Restorer
+from ..scheduler import gaussian_noise
+
+
+class LightenModule(nn.Module):
+    """Restores dark pictures within a network or an augmentation pipeline.
+
+    It composes with `kornia.augmentation.container.ImageSequential` and `nn.Sequential`, moves with `.to(device)`, and
+    works under `torch.export`. Its weights are frozen; gradients reach the input where that requires them.
+    All pictures start from the same noise, which is part of the module.
+
+    Args:
+        weights: path as in `LightenPipeline.from_pretrained`, or a restorer; None for the weights of the package.
+        num_inference_steps: None for what the weights were made for.
+        exposure: stops by which results are brighter than the automatic choice.
+        dtype: precision of the networks: float32, bfloat16 or float16.
+        seed: of the noise.
+
+    Raises:
+        ValueError: the architecture has no limit to what its UNet sees, so that no fixed noise would suffice.
+    """
+
+    noise: Tensor
+
+    def __init__(
+        self,
+        weights: str | Path | Restorer | None = None,
+        num_inference_steps: int | None = None,
+        exposure: float = 0.0,
+        dtype: torch.dtype = torch.float32,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        restorer = weights if isinstance(weights, Restorer) else load_restorer(weights or SHIPPED_WEIGHTS)
+        if restorer.config.context is None:
+            raise ValueError("weights: expected an architecture with a limited context, which the published one hasn't")
+        self.restorer = restorer.eval().requires_grad_(False)
+        self.restorer.autocast_dtype = None if dtype == torch.float32 else dtype
+        self.num_inference_steps, self.exposure = num_inference_steps, exposure
+        side = restorer.config.context // 8
+        shape = (1, restorer.config.latent_channels, side, side)
+        generator = torch.Generator().manual_seed(seed)
+        noise = gaussian_noise(shape, generator, torch.device("cpu"), torch.float32)
+        self.register_buffer("noise", noise, persistent=False)
+
+    def forward(self, image: Tensor) -> Tensor:
+        """(b, 3, h, w) float in [0, 1] → the same, restored."""
+        b, _, h, w = self.restorer.noise_shape(image)
+        noise = self.noise[..., :h, :w].expand(b, -1, -1, -1)
+        steps = self.num_inference_steps
+        restored = self.restorer(image, noise=noise, num_inference_steps=steps, exposure=self.exposure)
+        return restored.to(image.dtype)
