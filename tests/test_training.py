@@ -258,6 +258,18 @@ def test_a_window_shows_the_same_place_of_pictures_and_latents() -> None:
     assert whole == (picture, picture, latent)
 
 
+def test_only_some_pictures_of_a_batch_are_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
+    module = LatentDiffusion(preset="tiny", joint_from_step=0, detail_count=1)
+    data = module.augment(batch(), module.generator(0))
+    sampled, decoded = [], []
+    predict, decode = module.restorer.predict, module.restorer.decode
+    monkeypatch.setattr(module.restorer, "predict", lambda x, t, c: sampled.append(len(x)) or predict(x, t, c))
+    monkeypatch.setattr(module.restorer, "decode", lambda z, skips: decoded.append(len(z)) or decode(z, skips))
+    assert module.losses(data, module.generator(0)).keys() == {"latent", "image"}
+    assert set(sampled) == {2}
+    assert decoded == [1]
+
+
 def test_frozen_phase_trains_only_the_diffusion_model() -> None:
     module = LatentDiffusion(preset="tiny", joint_from_step=5)
     losses = module.losses(module.augment(batch(), module.generator(0)), module.generator(1))
@@ -302,6 +314,7 @@ def test_unpaired_regime_puts_the_dark_reflectance_under_the_other_illumination(
     [
         ({"preset": "huge"}, r"preset: expected one of \['default', 'paper', 'tiny'\], got 'huge'"),
         ({"preset": "tiny", "regime": "half"}, "regime: expected 'paired' or 'unpaired', got 'half'"),
+        ({"preset": "tiny", "detail_count": 0}, "detail_count: expected at least 1 or null, got 0"),
         ({"preset": "tiny", "detail": (48, 64)}, r"detail: expected multiples of 32, got \(48, 64\)"),
         ({"preset": "tiny", "regime": "unpaired", "joint_from_step": 5}, "joint_from_step: image losses need pairs"),
     ],

@@ -36,6 +36,7 @@ class LatentDiffusion(RestorationTraining):
         rollout_steps: the numbers of sampling steps that are drawn from; repeat one to favour it.
         latent_weight: weight of the latent loss on the sampled latent in the joint phase.
         detail: (height, width) of the window, in pixels; null for the whole crop.
+        detail_count: how many pictures of a batch the encoder and the decoder work on; null for all.
         reexpose_probability: how many pictures of the joint phase are relit.
         ssim_weight: weight of 1 − SSIM in image losses.
         matched_weight: share of the brightness-matched image loss.
@@ -50,6 +51,7 @@ class LatentDiffusion(RestorationTraining):
         rollout_steps: Sequence[int] = (1, 1, 2, 3),
         latent_weight: float = 1.0,
         detail: tuple[int, int] | None = None,
+        detail_count: int | None = None,
         reexpose_probability: float = 0.15,
         ssim_weight: float = 0.3,
         matched_weight: float = 0.5,
@@ -64,7 +66,10 @@ class LatentDiffusion(RestorationTraining):
         self.regime, self.joint_from_step, self.rollout_steps = regime, joint_from_step, list(rollout_steps)
         if detail is not None and any(side < 1 or side % DETAIL_GRID for side in detail):
             raise ValueError(f"detail: expected multiples of {DETAIL_GRID}, got {tuple(detail)}")
-        self.detail, self.latent_weight, self.reexpose_probability = detail, latent_weight, reexpose_probability
+        if detail_count is not None and detail_count < 1:
+            raise ValueError(f"detail_count: expected at least 1 or null, got {detail_count}")
+        self.detail, self.detail_count = detail, detail_count
+        self.latent_weight, self.reexpose_probability = latent_weight, reexpose_probability
         self.ssim_weight, self.matched_weight, self.consistency_weight = ssim_weight, matched_weight, consistency_weight
         self.restorer.model.freeze_latent()
         if joint_from_step is None:
@@ -119,12 +124,13 @@ class LatentDiffusion(RestorationTraining):
         model = self.restorer.model
         sampled = self.rollout(latent, condition, generator)
         losses = {"latent": self.latent_weight * F.mse_loss(sampled, target_latent)}
-        dark, target, latents = self.cut_window(batch["dark"], batch["target"], sampled, generator)
+        some = slice(self.detail_count)
+        dark, target, latents = self.cut_window(batch["dark"][some], batch["target"][some], sampled[some], generator)
         if self.reexpose_probability > 0:
             reexposure = Reexposure.draw(len(dark), self.reexpose_probability, generator)
             with self.full_precision():
                 target, latents = reexposure(target), model.relight(latents, reexposure)
-        _, skips = model.encode(dark, batch["mean"])
+        _, skips = model.encode(dark, batch["mean"][some])
         image = self.restorer.decode(latents, skips)
         with self.full_precision():
             losses["image"] = restoration_loss(image, target, self.ssim_weight, self.matched_weight)
