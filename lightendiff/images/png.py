@@ -12,13 +12,14 @@ from .picture import Picture
 from .pixels import encode_deep, saved
 
 _KEPT = (b"cHRM", b"gAMA", b"sRGB", b"cICP", b"pHYs", b"tEXt", b"zTXt", b"iTXt", b"tIME")
+_LEVEL = 4  # of zlib: a photo comes out as small as with the usual 6, in less than half the time
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _AFTER_HEADER = len(_SIGNATURE) + 25  # position of the chunk that follows IHDR
 
 
 def encode_png(array: np.ndarray, picture: Picture, quality: int | None, notes: list[str]) -> bytes:
     """A PNG file of (h, w, 1 to 4) uint8 or uint16; the metadata becomes chunks. No note is ever needed."""
-    plain = _deep(array) if array.dtype == np.uint16 else saved(array, "PNG")
+    plain = _deep(array) if array.dtype == np.uint16 else saved(array, "PNG", compress_level=_LEVEL)
     kept: list[tuple[bytes, bytes]] = list(picture.encoding.get("chunks", ()))
     if picture.icc_profile:
         kept.append((b"iCCP", b"ICC Profile\0\0" + zlib.compress(picture.icc_profile)))
@@ -55,5 +56,5 @@ def _deep(array: np.ndarray) -> bytes:
         return encode_deep(array)
     # No library writes grey with alpha. Its pixels have four bytes, like those of 8-bit RGBA, and PNG filters and packs
     # bytes, whatever they mean: such a file differs in the header's depth (16) and colour type (4) only.
-    plain = saved(np.ascontiguousarray(array.astype(">u2")).view(np.uint8), "PNG")
+    plain = saved(np.ascontiguousarray(array.astype(">u2")).view(np.uint8), "PNG", compress_level=_LEVEL)
     return plain[:8] + _chunk(b"IHDR", plain[16:24] + b"\x10\x04" + plain[26:29]) + plain[_AFTER_HEADER:]
