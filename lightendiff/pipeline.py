@@ -98,10 +98,7 @@ class LightenPipeline:
         device = _existing_device(device)
         dtype = self._chosen_dtype or _best_precision(self.restorer.config, device)
         self.restorer.autocast_dtype = None if dtype == torch.float32 else dtype
-        # Channels last is quicker but, in float32, rounds several times as coarsely; published figures are compared.
-        published = self.restorer.config.architecture == "paper"
-        layout = torch.contiguous_format if published else torch.channels_last
-        self.restorer.to(device, memory_format=layout)  # type: ignore[call-overload]  # missing from torch's stub
+        self.restorer.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # not in torch's stub
         return self
 
     @property
