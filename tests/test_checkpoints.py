@@ -161,7 +161,7 @@ def test_folder_with_other_tensors(folder: Path) -> None:
         load_restorer(folder)
     assert "1 missing: unet.conv_in.weight" in str(caught.value)
     assert "1 unexpected: stray" in str(caught.value)
-    assert "unet.conv_out.bias (expected (4,), got (9,))" in str(caught.value)
+    assert "unet.conv_out.bias (expected (3,), got (9,))" in str(caught.value)
 
 
 def test_published_layout_is_read_strictly(published: dict[str, torch.Tensor], tmp_path: Path) -> None:
