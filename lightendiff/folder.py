@@ -215,7 +215,8 @@ def restore_files(
     behind: deque[tuple[Job, Future[tuple[str, ...]]]] = deque()
 
     def settle() -> None:
-        wait([behind[0][1]])  # it leaves the queue only then, so that an interrupt meanwhile doesn't lose it
+        if not behind[0][1].cancelled():  # for such a one, which no thread takes up any more, `wait` would never end
+            wait([behind[0][1]])  # it leaves the queue only then, so that an interrupt meanwhile doesn't lose it
         job, written = behind.popleft()
         if written.cancelled():
             return
