@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from .restorer import Restorer
+from .tiling import smallest_side
 
 
 def restore(
@@ -74,7 +75,7 @@ def ran_out_of_memory(error: BaseException) -> bool:
 def _smaller(restorer: Restorer, dark: Tensor, tile: int | None) -> int | None:
     """Half the side of the windows, or None where they are as small as can be."""
     config = restorer.config
-    smallest = 2 * config.halo + config.multiple
+    smallest = smallest_side(config.halo, config.multiple)
     side = max(dark.shape[2:]) if tile is None else tile
     return max(smallest, side // 2) if side > smallest else None
 

@@ -19,6 +19,7 @@ from . import fallback
 from .checkpoints import CONFIG_NAME, load_restorer, save_restorer
 from .models.presets import RestorerConfig
 from .restorer import Generators, Restorer, StepCallback
+from .tiling import smallest_side
 
 SHIPPED_WEIGHTS = Path(__file__).parent / "weights" / "default"
 OVERSHOOT = 1e-5  # what rounding may carry a float pixel beyond [0, 1], through a colour space and back for example
@@ -182,7 +183,8 @@ class LightenPipeline:
         if exposure and self.restorer.config.architecture == "paper":
             raise ValueError(f"exposure: the published architecture has no such control; expected 0, got {exposure}")
         if tile is not None:
-            tile = _integer("tile", tile, 2 * self.restorer.config.halo + self.restorer.config.multiple)
+            config = self.restorer.config
+            tile = _integer("tile", tile, smallest_side(config.halo, config.multiple))
         many = isinstance(image, (list, tuple))
         given: list[Any] = list(image) if isinstance(image, (list, tuple)) else [image]
         pictures = [_picture(each, f"image[{i}]" if many else "image") for i, each in enumerate(given)]

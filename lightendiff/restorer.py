@@ -9,15 +9,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from .exposure import exposed
 from .models.content_transfer import Skips
 from .models.presets import RestorerConfig, build_content_transfer, build_scheduler, build_unet
 from .sampling import Callback as StepCallback
-from .sampling import sample
+from .sampling import Predict, sample
 from .scheduler import Generators, gaussian_noise
 from .tiling import Tile, split
-
-GAMMA = 2.2  # a stop is a factor of 2 in light, and so of 2^(1/γ) in code values
-SHOULDER = 0.2  # the highlights that roll off where a picture gets brighter by a stop or more
 
 
 class Restorer(nn.Module):
@@ -94,11 +92,7 @@ class Restorer(nn.Module):
                 latent, skips = self.model.encode(image, mean)
             else:
                 latent = self._latent_of_tiles(image, tiles)
-            seen, seen_latent = image, latent
-            size = self._seen_size(image.shape[2], image.shape[3])
-            if shrunk := size != image.shape[2:]:
-                seen = F.interpolate(image, size=size, mode="area")
-                seen_latent = self.model.latent(seen)
+            seen, seen_latent = self._seen(image, latent)
             condition = self.model.condition(seen, seen_latent, mean)
         if noise is None:
             noise = gaussian_noise(self.noise_shape(dark), generator, dark.device, torch.float32)
@@ -114,8 +108,8 @@ class Restorer(nn.Module):
         )
         restored = restored.clamp(0.0, 1.0)
         if exposure:
-            restored = self.model.relight(restored, lambda values: _exposed(values, exposure))
-        if shrunk:
+            restored = self.model.relight(restored, lambda values: exposed(values, exposure))
+        if seen is not image:
             restored = self.model.enlarge(restored, seen_latent.float(), latent.float())
         output = self._decode_tiles(image, mean, restored, tiles) if skips is None else self.decode(restored, skips)
         output = output[..., :height, :width]
@@ -137,6 +131,14 @@ class Restorer(nn.Module):
             output[(..., *tile.core())] = window[(..., *tile.inner())]
         return output
 
+    def _seen(self, image: Tensor, latent: Tensor) -> tuple[Tensor, Tensor]:
+        """What the UNet is shown of a padded picture and its latent: both themselves, or shrunk."""
+        size = self._seen_size(image.shape[2], image.shape[3])
+        if size == image.shape[2:]:
+            return image, latent
+        shrunk = F.interpolate(image, size=size, mode="area")
+        return shrunk, self.model.latent(shrunk)
+
     def _seen_size(self, height: int, width: int) -> tuple[int, int]:
         """Size in which the UNet sees a padded picture, in multiples of `multiple`."""
         limit, multiple = self.config.context, self.config.multiple
@@ -156,13 +158,17 @@ class Restorer(nn.Module):
         eta: float = 0.0,
         generator: Generators = None,
         callback: StepCallback | None = None,
+        predict: Predict | None = None,
     ) -> Tensor:
-        """The restored latent (b, c, h/8, w/8), in [0, 1] scale but not clamped, for a dark one and its condition."""
+        """The restored latent (b, c, h/8, w/8), in [0, 1] scale but not clamped, for a dark one and its condition.
+
+        `predict` takes the UNet's place, (x_t, t) → float32; by default it is the UNet with this condition.
+        """
         steps = self.config.num_inference_steps if num_inference_steps is None else num_inference_steps
         start = self.config.start_timestep if start_timestep is None else start_timestep
         with self.autocast(noise.device):  # one context: where weights are cached, they are converted once
             x0 = sample(
-                lambda x, t: self.unet(x, t, condition).float(),
+                predict or (lambda x, t: self.unet(x, t, condition).float()),
                 self.scheduler,
                 noise,
                 steps,
@@ -207,16 +213,6 @@ class Restorer(nn.Module):
         if self.autocast_dtype is None:
             return nullcontext()
         return torch.autocast(device.type, self.autocast_dtype)
-
-
-def _exposed(values: Tensor, stops: float) -> Tensor:
-    """Code values in [0, 1] at `stops` more light: continuous and monotone in both, with highlights that roll off."""
-    values = values * 2.0 ** (stops / GAMMA)
-    if stops <= 0:
-        return values
-    knee = 1.0 - SHOULDER * min(1.0, stops)
-    rolled_off = knee + (1.0 - knee) * torch.tanh((values - knee) / (1.0 - knee))
-    return torch.where(values > knee, rolled_off, values)
 
 
 def _pad(image: Tensor, multiple: int) -> Tensor:

@@ -48,6 +48,11 @@ class Tile:
         )
 
 
+def smallest_side(halo: int, multiple: int) -> int:
+    """Pixels to a side of the smallest window that has room for a core between its halos."""
+    return 2 * halo + multiple
+
+
 def split(height: int, width: int, side: int | None, halo: int, multiple: int) -> list[Tile]:
     """Tiles that cover a picture once, with windows of at most `side` pixels to a side.
 
@@ -60,8 +65,9 @@ def split(height: int, width: int, side: int | None, halo: int, multiple: int) -
     Raises:
         ValueError: `side` leaves no room for a core between its halos.
     """
-    if side is not None and side < 2 * halo + multiple:
-        raise ValueError(f"tile: expected at least {2 * halo + multiple} pixels, twice the halo and a core, got {side}")
+    smallest = smallest_side(halo, multiple)
+    if side is not None and side < smallest:
+        raise ValueError(f"tile: expected at least {smallest} pixels, twice the halo and a core, got {side}")
     spans = [list(_spans(length, side, halo, multiple)) for length in (height, width)]
     return [Tile(rows, columns) for rows, columns in product(*spans)]
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import importlib
 import re
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -23,10 +23,8 @@ CONTENTS: dict[str, dict[str, Any]] = {name: yaml.safe_load(path.read_text()) fo
 
 
 @pytest.fixture(scope="module")
-def train() -> ModuleType:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(ROOT)
-        return importlib.import_module("train")
+def train(load_script: Callable[[Path], ModuleType]) -> ModuleType:
+    return load_script(ROOT / "train.py")
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import importlib
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
@@ -20,10 +20,8 @@ EXAMPLE = Path(__file__).parents[1] / "examples" / "demo.py"
 
 
 @pytest.fixture(scope="module")
-def demo() -> ModuleType:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(EXAMPLE.parent)
-        return importlib.import_module(EXAMPLE.stem)
+def demo(load_script: Callable[[Path], ModuleType]) -> ModuleType:
+    return load_script(EXAMPLE)
 
 
 def test_photos_are_dark_and_the_same_every_time(demo):

@@ -203,20 +203,6 @@ def test_help_is_quick():
 # ------------------------------------------------------------------------------------------------------ the real thing
 
 
-@pytest.fixture(scope="module")
-def weights(tmp_path_factory) -> Path:
-    import torch
-
-    from lightendiff.checkpoints import save_restorer
-    from lightendiff.models.presets import PRESETS
-    from lightendiff.restorer import Restorer
-
-    torch.manual_seed(0)
-    folder = tmp_path_factory.mktemp("weights")
-    save_restorer(Restorer(PRESETS["tiny"]), folder)
-    return folder
-
-
 def test_the_script_restores_a_folder(tmp_path, weights):
     for name, dtype, channels in (("a.png", np.uint8, 3), ("b.tif", np.uint16, 3), ("c.png", np.uint16, 1)):
         save(tmp_path / "in" / name, dtype=dtype, channels=channels)

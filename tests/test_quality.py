@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import importlib
 import math
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 
-from lightendiff import Restorer
-from lightendiff.checkpoints import save_restorer
 from lightendiff.models.presets import PRESETS
 
 SCRIPT = Path(__file__).parents[1] / "benchmarks" / "quality.py"
@@ -22,10 +19,8 @@ SIZE = (24, 32)
 
 
 @pytest.fixture(scope="module")
-def quality() -> ModuleType:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(SCRIPT.parent)
-        return importlib.import_module(SCRIPT.stem)
+def quality(load_script: Callable[[Path], ModuleType]) -> ModuleType:
+    return load_script(SCRIPT)
 
 
 @pytest.fixture(scope="module")
@@ -54,14 +49,6 @@ def data(kept, tmp_path_factory) -> Path:
     write(root / "wild" / "night.png", 12)
     write(root / "wild" / "snow.png", 252)
     return root
-
-
-@pytest.fixture(scope="module")
-def weights(tmp_path_factory) -> str:
-    torch.manual_seed(0)
-    folder = tmp_path_factory.mktemp("weights")
-    save_restorer(Restorer(PRESETS["tiny"]), folder)
-    return str(folder)
 
 
 def run(quality: ModuleType, capsys: pytest.CaptureFixture[str], *argv: object) -> dict[str, list[str]]:
@@ -137,5 +124,5 @@ def test_kept_out_pictures_that_are_not_there_are_an_error(quality, data, weight
     for part in ("low", "high"):
         shutil.copytree(data / "lol_v1" / "train" / part, tmp_path / "lol_v1" / "train" / part)
         (tmp_path / "lol_v1" / "train" / part / "776.png").unlink()
-    assert quality.main(["--data", str(tmp_path), "--weights", weights, "--sets", "lol_kept"]) == 1
+    assert quality.main(["--data", str(tmp_path), "--weights", str(weights), "--sets", "lol_kept"]) == 1
     assert "776" in capsys.readouterr().err

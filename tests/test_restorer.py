@@ -9,8 +9,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from lightendiff.exposure import exposed
 from lightendiff.models.presets import PRESETS
-from lightendiff.restorer import Restorer, _exposed
+from lightendiff.restorer import Restorer
 
 SIZES = [(1, 1), (1, 50), (7, 3), (33, 31), (32, 64)]
 
@@ -289,10 +290,10 @@ def test_exposure_is_monotone_continuous_and_zero_by_default() -> None:
 def test_exposed_values() -> None:
     values = torch.linspace(0, 1, 101)
     for stops in (-2.0, -0.1, 0.1, 1.0, 3.0):
-        exposed = _exposed(values, stops)
-        assert exposed[0] == 0
-        assert (exposed.diff() >= 0).all()
-        assert exposed.max() <= 1
+        brighter = exposed(values, stops)
+        assert brighter[0] == 0
+        assert (brighter.diff() >= 0).all()
+        assert brighter.max() <= 1
     # a stop more light is 2^(1/2.2) times the code value, below the shoulder
-    torch.testing.assert_close(_exposed(values, 1.0)[:50], values[:50] * 2 ** (1 / 2.2))
-    torch.testing.assert_close(_exposed(values, 0.0), values)
+    torch.testing.assert_close(exposed(values, 1.0)[:50], values[:50] * 2 ** (1 / 2.2))
+    torch.testing.assert_close(exposed(values, 0.0), values)

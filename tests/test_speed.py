@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import importlib
 import math
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -13,8 +13,7 @@ import numpy as np
 import pytest
 import torch
 
-from lightendiff import LightenPipeline, Restorer
-from lightendiff.checkpoints import save_restorer
+from lightendiff import LightenPipeline
 from lightendiff.images import Picture, read_picture, write_picture
 from lightendiff.models.presets import PRESETS
 from lightendiff.training import LatentDiffusion
@@ -25,18 +24,8 @@ ROUNDING = 5e-5  # of figures with four decimals
 
 
 @pytest.fixture(scope="module")
-def speed() -> ModuleType:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(SCRIPT.parent)
-        return importlib.import_module(SCRIPT.stem)
-
-
-@pytest.fixture(scope="module")
-def weights(tmp_path_factory) -> str:
-    torch.manual_seed(0)
-    folder = tmp_path_factory.mktemp("weights")
-    save_restorer(Restorer(PRESETS["tiny"]), folder)
-    return str(folder)
+def speed(load_script: Callable[[Path], ModuleType]) -> ModuleType:
+    return load_script(SCRIPT)
 
 
 @pytest.fixture
@@ -97,7 +86,9 @@ def test_a_stage_within_a_stage_counts_once(speed, monkeypatch):
 
 @pytest.mark.parametrize("batch_size", [1, 2])
 def test_measured_run(speed, weights, picture, batch_size):
-    timing = speed.measure(speed.Setting(str(picture), "default", weights, 3, "float32", "cpu", batch_size, 2, 60.0))
+    timing = speed.measure(
+        speed.Setting(str(picture), "default", str(weights), 3, "float32", "cpu", batch_size, 2, 60.0)
+    )
     assert tuple(timing.stages) == speed.STAGES
     assert all(seconds > 0 for seconds in timing.stages.values())
     assert sum(timing.stages.values()) <= timing.seconds
@@ -108,7 +99,7 @@ def test_measured_run(speed, weights, picture, batch_size):
 def test_the_median_run_is_reported(speed, weights, picture, monkeypatch):
     runs = iter([(9.0, {"read": 9.0}), (3.0, {"read": 3.0}), (1.0, {"read": 1.0}), (2.0, {"read": 2.0})])
     monkeypatch.setattr(speed, "run_once", lambda *_: next(runs))  # the first of them isn't counted
-    timing = speed.measure(speed.Setting(str(picture), "default", weights, None, None, "cpu", 1, 3, 60.0))
+    timing = speed.measure(speed.Setting(str(picture), "default", str(weights), None, None, "cpu", 1, 3, 60.0))
     assert (timing.seconds, timing.stages) == (2.0, {"read": 2.0})
     assert timing.steps == PRESETS["tiny"].num_inference_steps
 
@@ -121,7 +112,7 @@ def test_time_limit_leaves_one_run_that_counts(speed, weights, picture, monkeypa
         return float(len(calls)), {}
 
     monkeypatch.setattr(speed, "run_once", once)
-    timing = speed.measure(speed.Setting(str(picture), "default", weights, None, None, "cpu", 1, 5, 0.0))
+    timing = speed.measure(speed.Setting(str(picture), "default", str(weights), None, None, "cpu", 1, 5, 0.0))
     assert (timing.seconds, len(calls)) == (2.0, 2)
 
 
@@ -167,7 +158,7 @@ def test_restore(speed, weights, capsys):
 
 
 def test_paper_has_weights_of_its_own(speed, weights, picture):
-    setting = speed.Setting(str(picture), "paper", weights, 1, None, "cpu", 1, 1, 60.0)
+    setting = speed.Setting(str(picture), "paper", str(weights), 1, None, "cpu", 1, 1, 60.0)
     assert speed.make_pipeline(setting).restorer.config == PRESETS["paper"]
 
 

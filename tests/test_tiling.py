@@ -70,7 +70,7 @@ def test_tiled_equals_whole(preset: str, size: tuple[int, int], tile: int) -> No
 def test_halo_is_no_wider_than_needed() -> None:
     # half the halo leaves a difference, so that the test above shows something
     restorer, dark = busy("tiny"), pictures(500, 650)[1:]
-    object.__setattr__(restorer, "config", HalfHalo(**restorer.config.to_dict()))
+    restorer.config = HalfHalo(**restorer.config.to_dict())
     noise = torch.randn(restorer.noise_shape(dark), generator=torch.Generator().manual_seed(1))
     whole, tiled = (restorer(dark, tile=side, noise=noise, clamp=False) for side in (None, 352))
     assert (tiled - whole).abs().max() > 1e-4 * whole.abs().max().clamp(min=1)

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import csv
-import importlib
 import json
 import math
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -39,10 +38,8 @@ SMALL = ["--data.batch_size=2", "--data.crop=[32,32]", "--trainer.enable_progres
 
 
 @pytest.fixture(scope="module")
-def train() -> ModuleType:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(ROOT)
-        return importlib.import_module("train")
+def train(load_script: Callable[[Path], ModuleType]) -> ModuleType:
+    return load_script(ROOT / "train.py")
 
 
 @contextmanager

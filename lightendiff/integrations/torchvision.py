@@ -13,6 +13,10 @@ from torchvision.transforms import v2
 from ..pipeline import LightenPipeline
 
 
+def _is_pure(value: Any) -> bool:
+    return isinstance(value, torch.Tensor) and not isinstance(value, tv_tensors.TVTensor)
+
+
 class LightenTransform(v2.Transform):
     """Restores the pictures of a sample; boxes, masks, labels and all else pass through untouched.
 
@@ -32,7 +36,7 @@ class LightenTransform(v2.Transform):
         ValueError: `p` or `dark_below` isn't in [0, 1].
     """
 
-    _transformed_types = (torch.Tensor, PIL.Image.Image, tv_tensors.Image, tv_tensors.Video)
+    _transformed_types = (_is_pure, PIL.Image.Image, tv_tensors.Image, tv_tensors.Video)
 
     def __init__(
         self,
@@ -53,8 +57,7 @@ class LightenTransform(v2.Transform):
         return {"chosen": bool(torch.rand(()) < self.p)}
 
     def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
-        passes = isinstance(inpt, tv_tensors.TVTensor) and not isinstance(inpt, (tv_tensors.Image, tv_tensors.Video))
-        if passes or not params["chosen"] or (self.dark_below < 1.0 and _mean(inpt) >= self.dark_below):
+        if not params["chosen"] or (self.dark_below < 1.0 and _mean(inpt) >= self.dark_below):
             return inpt
         if self._pipe is None:
             assert not isinstance(self.weights, LightenPipeline)

@@ -92,21 +92,22 @@ class LeanEncoder(nn.Module):
         )
 
     def forward(self, image: Tensor, mean: Tensor) -> tuple[Tensor, Skips]:
-        x = self.stem(_planes(image, mean, 2))
+        lifted = lift(image)
+        x = self.stem(_planes(image, lifted, mean, 2))
         features = []
         for i, level in enumerate(self.levels):
             x = level(x if i == 0 else self.downs[i - 1](x))
             features.append(x)
-        return self.latent(image), [image, *features]
+        return _thumbnail(lifted).clamp(max=1.0), [image, *features]
 
     def latent(self, image: Tensor) -> Tensor:
         """The thumbnail (b, 3, h/8, w/8) in [0, 1] of an image (b, 3, h, w): block means of its lifted tones."""
-        return F.avg_pool2d(lift(image), FACTOR).clamp(max=1.0)
+        return _thumbnail(lift(image)).clamp(max=1.0)
 
     def condition(self, image: Tensor, latent: Tensor, mean: Tensor) -> Tensor:
         """The thumbnail, scaled to a fixed mean as a first guess of the restored one, and learned features."""
         guess = lift(_rolled_off(unlift(latent.float()) * _scale(mean))).clamp(max=1.0)
-        features = self.to_condition(_planes(image, mean, FACTOR))
+        features = self.to_condition(_planes(image, lift(image), mean, FACTOR))
         return torch.cat([2.0 * guess - 1.0, features.float()], dim=1)
 
     def relight(self, latent: Tensor, change: Callable[[Tensor], Tensor]) -> Tensor:
@@ -114,7 +115,7 @@ class LeanEncoder(nn.Module):
 
     def enlarge(self, restored: Tensor, small: Tensor, large: Tensor) -> Tensor:
         # What is enlarged is the gain, which is smooth; the detail of the thumbnail is the picture's own.
-        gain = torch.log(restored.clamp(min=BLACK**LIFT)) - torch.log(small)
+        gain = _log_ratio(restored, small)
         return (large * F.interpolate(gain, size=large.shape[2:], mode="bilinear").exp()).clamp(max=1.0)
 
     def freeze_latent(self) -> None:
@@ -150,8 +151,7 @@ class LeanDecoder(nn.Module):
 
     def forward(self, latent: Tensor, skips: Skips) -> Tensor:
         image, *features = skips
-        own = F.avg_pool2d(lift(image), FACTOR)
-        gain = _bounded((torch.log(latent.clamp(min=BLACK**LIFT)) - torch.log(own)) / LIFT, MAX_LOG_GAIN)
+        gain = _bounded(_log_ratio(latent, _thumbnail(lift(image))) / LIFT, MAX_LOG_GAIN)
         rendered = _rolled_off(image * torch.exp(F.interpolate(gain, scale_factor=float(FACTOR), mode="bilinear")))
 
         wanted = self.modulation(torch.cat([2.0 * latent - 1.0, gain], dim=1))
@@ -168,11 +168,20 @@ class LeanDecoder(nn.Module):
         return rendered * torch.exp(_bounded(log_gain, LOG_GAIN_RANGE)) + residual
 
 
-def _planes(image: Tensor, mean: Tensor, factor: int) -> Tensor:
+def _thumbnail(lifted: Tensor) -> Tensor:
+    return F.avg_pool2d(lifted, FACTOR)
+
+
+def _log_ratio(wanted: Tensor, own: Tensor) -> Tensor:
+    """log(wanted / own) of two thumbnails; a wanted one may lie below what black lifts to."""
+    return torch.log(wanted.clamp(min=BLACK**LIFT)) - torch.log(own)
+
+
+def _planes(image: Tensor, lifted: Tensor, mean: Tensor, factor: int) -> Tensor:
     """What the networks see of an image: lifted, scaled to a fixed mean, and that mean, in blocks of factor²."""
     scaled = image * _scale(mean)
     mean = mean.float().view(-1, 1, 1, 1).clamp(min=1e-4)
-    planes = F.pixel_unshuffle(torch.cat([lift(image), scaled / (1.0 + scaled)], dim=1), factor)
+    planes = F.pixel_unshuffle(torch.cat([lifted, scaled / (1.0 + scaled)], dim=1), factor)
     return torch.cat([planes, (torch.log2(mean) / 8.0).expand(-1, 1, *planes.shape[2:])], dim=1)
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..exposure import SHOULDER, roll_off
 from ..losses import restoration_loss, retinex_losses
 from .base import Batch, RestorationTraining
 
@@ -92,7 +93,6 @@ class Reexposure:
 
     def __call__(self, image: Tensor) -> Tensor:
         """(b, 3, h, w) in [0, 1] at the new exposure; pictures with gain and gamma 1 as they are."""
-        exposed = self.gain * image.clamp(min=1e-4) ** self.gamma
-        rolled_off = torch.where(exposed > 0.8, 0.8 + 0.2 * torch.tanh((exposed - 0.8) / 0.2), exposed)
+        changed = roll_off(self.gain * image.clamp(min=1e-4) ** self.gamma, 1.0 - SHOULDER)
         unchanged = (self.gain == 1.0).all(dim=1, keepdim=True) & (self.gamma == 1.0)
-        return torch.where(unchanged, image, rolled_off)
+        return torch.where(unchanged, image, changed)

@@ -10,12 +10,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ..losses import restoration_loss
-from ..sampling import sample
 from ..scheduler import gaussian_noise
 from .base import Batch, RestorationTraining
 from .content_transfer import Reexposure
-
-DETAIL_GRID = 32  # pixels: the coarsest grid of the networks that work on windows
 
 
 class LatentDiffusion(RestorationTraining):
@@ -64,8 +61,9 @@ class LatentDiffusion(RestorationTraining):
         if regime == "unpaired" and joint_from_step is not None:
             raise ValueError("joint_from_step: image losses need pairs; the unpaired regime takes null")
         self.regime, self.joint_from_step, self.rollout_steps = regime, joint_from_step, list(rollout_steps)
-        if detail is not None and any(side < 1 or side % DETAIL_GRID for side in detail):
-            raise ValueError(f"detail: expected multiples of {DETAIL_GRID}, got {tuple(detail)}")
+        grid = self.restorer.config.multiple
+        if detail is not None and any(side < 1 or side % grid for side in detail):
+            raise ValueError(f"detail: expected multiples of {grid}, got {tuple(detail)}")
         if detail_count is not None and detail_count < 1:
             raise ValueError(f"detail_count: expected at least 1 or null, got {detail_count}")
         self.detail, self.detail_count = detail, detail_count
@@ -154,10 +152,7 @@ class LatentDiffusion(RestorationTraining):
                 return restorer.predict(x, t, condition)
 
         noise = self._noise(latent, generator)
-        x0 = sample(
-            predict, restorer.scheduler, noise, timesteps, start_timestep=start, condition_latent=2.0 * latent - 1.0
-        )
-        return (x0 + 1.0) / 2.0
+        return restorer.sample_latent(latent, condition, noise, num_inference_steps=timesteps, predict=predict)
 
     def cut_window(
         self, dark: Tensor, target: Tensor, latent: Tensor, generator: torch.Generator
@@ -174,8 +169,9 @@ class LatentDiffusion(RestorationTraining):
 
     def _place(self, have: int, want: int, generator: torch.Generator) -> tuple[int, int]:
         """Start and length of a window along one side."""
-        places = max(0, have - want) // DETAIL_GRID + 1
-        return DETAIL_GRID * int(self._uniform(generator) * places), min(have, want)
+        grid = self.restorer.config.multiple
+        places = max(0, have - want) // grid + 1
+        return grid * int(self._uniform(generator) * places), min(have, want)
 
     def consistency_loss(self, latent: Tensor, condition: Tensor, generator: torch.Generator) -> Tensor:
         """L1 distance of the sampled latent to R ⊙ L^0.2 of the dark picture (LightenDiffusion, eq. 10)."""
