@@ -120,7 +120,8 @@ def test_time_limit_leaves_one_run_that_counts(speed, weights, picture, monkeypa
 def test_memory_peaks_are_kept(speed):
     now, peak = speed.memory(peak=False), speed.memory(peak=True)
     assert 0 < now <= peak
-    block = np.ones(peak - now + 2**25, np.uint8)
+    # far more than is asked for below, since the system may take back other pages of this process meanwhile
+    block = np.ones(peak - now + 2**29, np.uint8)
     assert speed.memory(peak=True) >= peak + 2**24
     del block
     assert speed.memory(peak=True) >= peak + 2**24
