@@ -19,19 +19,30 @@ from lightendiff.models.presets import PRESETS
 from lightendiff.training import LatentDiffusion
 
 ROOT = Path(__file__).parents[1]
-SCRIPT = ROOT / "benchmarks" / "speed.py"
+BENCHMARKS = ROOT / "benchmarks"
 ROUNDING = 5e-5  # of figures with four decimals
 
 
 @pytest.fixture(scope="module")
 def speed(load_script: Callable[[Path], ModuleType]) -> ModuleType:
-    return load_script(SCRIPT)
+    return load_script(BENCHMARKS / "speed.py")
+
+
+@pytest.fixture(scope="module")
+def timing(load_script: Callable[[Path], ModuleType]) -> ModuleType:
+    return load_script(BENCHMARKS / "speed_timing.py")
+
+
+@pytest.fixture(scope="module")
+def apart(load_script: Callable[[Path], ModuleType]) -> ModuleType:
+    """What a process of its own measures."""
+    return load_script(BENCHMARKS / "speed_restore.py")
 
 
 @pytest.fixture
-def picture(speed, tmp_path) -> Path:
+def picture(timing, tmp_path) -> Path:
     path = tmp_path / "dark.png"
-    write_picture(path, Picture(speed.made_picture((40, 56))))
+    write_picture(path, Picture(timing.made_picture((40, 56))))
     return path
 
 
@@ -56,24 +67,24 @@ def test_bad_size_is_an_error_that_says_what_is_expected(speed, text, capsys):
     assert f"expected WIDTHxHEIGHT in pixels, like 600x400, got '{text}'" in capsys.readouterr().err
 
 
-def test_size_is_height_and_width(speed):
+def test_size_is_height_and_width(speed, timing):
     assert speed.parse_size("600x400") == (400, 600)
-    assert speed.made_picture((40, 56)).shape == (40, 56, 3)
+    assert timing.made_picture((40, 56)).shape == (40, 56, 3)
 
 
-def test_stages_are_timed_without_changing_the_picture(speed, weights, picture):
+def test_stages_are_timed_without_changing_the_picture(timing, weights, picture):
     pipe = LightenPipeline.from_pretrained(weights, "cpu", torch.float32)
     dark = read_picture(picture).pixels
     expected = pipe(dark)
-    watch = speed.Stopwatch(pipe.device)
+    watch = timing.Stopwatch(pipe.device)
     watch.attach(pipe.restorer)
     np.testing.assert_array_equal(pipe(dark), expected)
     assert {name for name, seconds in watch.seconds.items() if seconds > 0} == {"encode", "sample", "decode"}
 
 
-def test_a_stage_within_a_stage_counts_once(speed, monkeypatch):
+def test_a_stage_within_a_stage_counts_once(timing, monkeypatch):
     clock = iter(range(100))
-    watch = speed.Stopwatch(torch.device("cpu"))
+    watch = timing.Stopwatch(torch.device("cpu"))
     monkeypatch.setattr(watch, "now", lambda: float(next(clock)))
     with watch.stage("encode"), watch.stage("decode"):
         pass
@@ -85,82 +96,82 @@ def test_a_stage_within_a_stage_counts_once(speed, monkeypatch):
 
 
 @pytest.mark.parametrize("batch_size", [1, 2])
-def test_measured_run(speed, weights, picture, batch_size):
-    timing = speed.measure(
-        speed.Setting(str(picture), "default", str(weights), 3, "float32", "cpu", batch_size, 2, 60.0)
+def test_measured_run(apart, weights, picture, batch_size):
+    measured = apart.measure(
+        apart.Setting(str(picture), "default", str(weights), 3, "float32", "cpu", batch_size, 2, 60.0)
     )
-    assert tuple(timing.stages) == speed.STAGES
-    assert all(seconds > 0 for seconds in timing.stages.values())
-    assert sum(timing.stages.values()) <= timing.seconds
-    assert (timing.steps, timing.dtype, timing.device) == (3, "float32", "cpu")
-    assert timing.memory >= 0
+    assert tuple(measured.stages) == apart.STAGES
+    assert all(seconds > 0 for seconds in measured.stages.values())
+    assert sum(measured.stages.values()) <= measured.seconds
+    assert (measured.steps, measured.dtype, measured.device) == (3, "float32", "cpu")
+    assert measured.memory >= 0
 
 
-def test_the_median_run_is_reported(speed, weights, picture, monkeypatch):
+def test_the_median_run_is_reported(apart, weights, picture, monkeypatch):
     runs = iter([(9.0, {"read": 9.0}), (3.0, {"read": 3.0}), (1.0, {"read": 1.0}), (2.0, {"read": 2.0})])
-    monkeypatch.setattr(speed, "run_once", lambda *_: next(runs))  # the first of them isn't counted
-    timing = speed.measure(speed.Setting(str(picture), "default", str(weights), None, None, "cpu", 1, 3, 60.0))
-    assert (timing.seconds, timing.stages) == (2.0, {"read": 2.0})
-    assert timing.steps == PRESETS["tiny"].num_inference_steps
+    monkeypatch.setattr(apart, "run_once", lambda *_: next(runs))  # the first of them isn't counted
+    measured = apart.measure(apart.Setting(str(picture), "default", str(weights), None, None, "cpu", 1, 3, 60.0))
+    assert (measured.seconds, measured.stages) == (2.0, {"read": 2.0})
+    assert measured.steps == PRESETS["tiny"].num_inference_steps
 
 
-def test_time_limit_leaves_one_run_that_counts(speed, weights, picture, monkeypatch):
+def test_time_limit_leaves_one_run_that_counts(apart, weights, picture, monkeypatch):
     calls: list[float] = []
 
     def once(*_: object) -> tuple[float, dict[str, float]]:
         calls.append(1.0)
         return float(len(calls)), {}
 
-    monkeypatch.setattr(speed, "run_once", once)
-    timing = speed.measure(speed.Setting(str(picture), "default", str(weights), None, None, "cpu", 1, 5, 0.0))
-    assert (timing.seconds, len(calls)) == (2.0, 2)
+    monkeypatch.setattr(apart, "run_once", once)
+    measured = apart.measure(apart.Setting(str(picture), "default", str(weights), None, None, "cpu", 1, 5, 0.0))
+    assert (measured.seconds, len(calls)) == (2.0, 2)
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").is_file(), reason="tells present and peak memory apart on Linux only")
-def test_memory_peaks_are_kept(speed):
-    now, peak = speed.memory(peak=False), speed.memory(peak=True)
+def test_memory_peaks_are_kept(timing):
+    now, peak = timing.memory(peak=False), timing.memory(peak=True)
     assert 0 < now <= peak
     # far more than is asked for below, since the system may take back other pages of this process meanwhile
     block = np.ones(peak - now + 2**29, np.uint8)
-    assert speed.memory(peak=True) >= peak + 2**24
+    assert timing.memory(peak=True) >= peak + 2**24
     del block
-    assert speed.memory(peak=True) >= peak + 2**24
+    assert timing.memory(peak=True) >= peak + 2**24
 
 
-def test_runs_take_turns(speed):
+def test_runs_take_turns(timing):
     order: list[str] = []
-    seconds = speed.in_turn([lambda: order.append("a"), lambda: order.append("b")], 3, torch.device("cpu"))
+    seconds = timing.in_turn([lambda: order.append("a"), lambda: order.append("b")], 3, torch.device("cpu"))
     assert "".join(order) in ("abbaabba", "baabbaab")
     assert [len(runs) for runs in seconds] == [3, 3]
-    assert speed.ratio([2.0, 6.0, 8.0], [1.0, 2.0, 2.0]) == 3.0
+    assert timing.ratio([2.0, 6.0, 8.0], [1.0, 2.0, 2.0]) == 3.0
 
 
 # ---- the commands
 
 
-def test_restore(speed, weights, capsys):
+def test_restore(speed, apart, weights, capsys):
     """The second device isn't there, which costs its own line only."""
     argv = ("--weights", weights, "--sizes", "56x40", "--steps", 3, "--devices", "cpu", "nowhere", "--repeats", 2)
     (good, bad), err = run(speed, capsys, "restore", *argv, status=1)
     whole = ["s/image", "images/s", "peak MiB"]
-    assert list(good) == ["preset", "size", "steps", "precision", "device", *whole, *speed.STAGES, "other"]
+    assert list(good) == ["preset", "size", "steps", "precision", "device", *whole, *apart.STAGES, "other"]
     assert (good["preset"], good["size"], good["steps"], good["device"]) == ("default", "56x40", "3", "cpu")
-    assert good["precision"] in speed.DTYPES
-    seconds, stages = float(good["s/image"]), [float(good[name]) for name in speed.STAGES]
+    assert good["precision"] in apart.DTYPES
+    seconds, stages = float(good["s/image"]), [float(good[name]) for name in apart.STAGES]
     assert all(value >= 0 for value in stages)
     assert float(good["other"]) >= 0
     assert sum(stages) <= seconds + 6 * ROUNDING
     assert sum(stages) + float(good["other"]) == pytest.approx(seconds, abs=7 * ROUNDING)
     assert 1 / float(good["images/s"]) == pytest.approx(seconds, rel=1e-3, abs=2 * ROUNDING)
     assert 0 < float(good["peak MiB"]) < 1000
-    assert (bad["device"], {bad[name] for name in (*whole, *speed.STAGES, "other")}) == ("nowhere", {"–"})
+    assert (bad["device"], {bad[name] for name in (*whole, *apart.STAGES, "other")}) == ("nowhere", {"–"})
     assert "default, 56x40, 3, –, nowhere" in err
     assert "expected one that this machine has, got 'nowhere'" in err
 
 
-def test_paper_has_weights_of_its_own(speed, weights, picture):
-    setting = speed.Setting(str(picture), "paper", str(weights), 1, None, "cpu", 1, 1, 60.0)
-    assert speed.make_pipeline(setting).restorer.config == PRESETS["paper"]
+def test_paper_has_weights_of_its_own(apart, weights, picture):
+    setting = apart.Setting(str(picture), "paper", str(weights), 1, None, "cpu", 1, 1, 60.0)
+    assert apart.make_pipeline(setting).restorer.config == PRESETS["paper"]
 
 
 def test_scheduler(speed, capsys):
@@ -200,9 +211,10 @@ def test_train(speed, capsys, monkeypatch):
         assert 0 <= float(line["waiting for data"].removesuffix(" %")) <= 100
 
 
-def test_sources_of_a_configuration_become_self_made(speed):
+def test_sources_of_a_configuration_become_self_made(load_script):
+    train = load_script(BENCHMARKS / "speed_train.py")
     names = ("PairedFolders", "Darkened", "WellLit")
-    made = speed.self_made([{"class_path": f"lightendiff.data.datasets.{name}"} for name in names], (32, 48))
+    made = train.self_made([{"class_path": f"lightendiff.data.datasets.{name}"} for name in names], (32, 48))
     assert [source.darken for source in made] == [False, True, False]
     assert len({source.seed for source in made}) == 3
     assert {source.size for source in made} == {(32, 48)}
