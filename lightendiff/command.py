@@ -1,4 +1,4 @@
-"""The command line of inference: `python infer.py INPUT [INPUT…] -o OUT`.
+"""The command line of inference: `lightendiff restore INPUT [INPUT…] -o OUT`, and infer.py, which is the same.
 
 Arguments are parsed, and inputs checked, before anything heavy is imported.
 """
@@ -9,6 +9,7 @@ import argparse
 import os
 import signal
 import sys
+import traceback
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 if TYPE_CHECKING:
     from .folder import Restore, Summary
+    from .pipeline import LightenPipeline
 
 FAILED = 1  # exit codes: this, argparse's 2, and 128 + the number of the signal that ended the run
 FORMATS = ("png", "jpg", "jpeg", "webp", "tif", "tiff", "bmp")
@@ -41,16 +43,31 @@ def _name_part(text: str) -> str:
     return text
 
 
-def build_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="infer.py",
-        description="Restore dark photos. Format, size, bit depth, alpha, colour profile and metadata are kept; "
-        "inputs are never overwritten.",
-        epilog="Exit code: 0 when all went well, 1 when any picture failed, 2 for wrong arguments, 130 after Ctrl-C. "
-        "Under torchrun (or with RANK and WORLD_SIZE set) every process restores its share of the pictures.",
+def build_parser(parser: argparse.ArgumentParser | None = None) -> argparse.ArgumentParser:
+    """infer.py's parser, or `parser` with its description and arguments."""
+    parser = argparse.ArgumentParser(prog="infer.py") if parser is None else parser
+    parser.description = (
+        "Restore dark photos. Format, size, bit depth, alpha, colour profile and metadata are kept; "
+        "inputs are never overwritten."
     )
-    parser.add_argument("input", metavar="INPUT", nargs="+", help="a picture (PNG, JPEG, WebP, TIFF, BMP) or a folder")
-    parser.add_argument("-o", "--output", metavar="OUT", required=True, help="folder to write to, made if missing")
+    parser.epilog = (
+        "Exit code: 0 when all went well, 1 when any picture failed, 2 for wrong arguments, 130 after Ctrl-C. "
+        "Under torchrun (or with RANK and WORLD_SIZE set) every process restores its share of the pictures."
+    )
+    parser.add_argument(
+        "input",
+        metavar="INPUT",
+        nargs="+",
+        help="a picture (PNG, JPEG, WebP, TIFF, BMP) or a folder; - reads one picture from standard input",
+    )
+    parser.add_argument(
+        "-o",
+        "--output",
+        metavar="OUT",
+        required=True,
+        help="folder to write to, made if missing; - writes the one picture to standard output",
+    )
+    add_debug(parser)
     files = parser.add_argument_group("files")
     files.add_argument("-r", "--recursive", action="store_true", help="enter subfolders; OUT gets the same structure")
     files.add_argument("--format", choices=FORMATS, help="format to write (default: the input's)")
@@ -69,6 +86,16 @@ def build_parser() -> argparse.ArgumentParser:
         default=300,
         help="refuse larger pictures as decompression bombs (default: %(default)s)",
     )
+    add_restoration(parser)
+    return parser
+
+
+def add_debug(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--debug", action="store_true", help="show where in the program an error came from")
+
+
+def add_restoration(parser: argparse.ArgumentParser) -> None:
+    """Weights, device and how to restore."""
     how = parser.add_argument_group("restoration")
     how.add_argument(
         "--weights", metavar="PATH", help="folder or checkpoint file (default: the weights of the package)"
@@ -98,19 +125,22 @@ def build_parser() -> argparse.ArgumentParser:
     )
     how.add_argument("--device", metavar="NAME", help="cpu, cuda, cuda:1, mps (default: the best there is)")
     how.add_argument("--dtype", choices=PRECISIONS, help="precision of the networks (default: what suits the device)")
-    return parser
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code. Wrong arguments raise SystemExit(2), as argparse does."""
     parser = build_parser()
-    args = parser.parse_args(argv)
-    _check_output(args.output, parser.error)
+    return run(parser.parse_args(argv), parser.error)
+
+
+def run(args: argparse.Namespace, error: Callable[[str], NoReturn]) -> int:
+    """What `main` does with arguments of `build_parser`; `error(message)` reports wrong ones and exits."""
+    _check_output(args.output, error)
     os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")  # a damaged file is reported once, by us
     warnings.filterwarnings("ignore", module="PIL")
-    with _ended_by() as signals:
+    with ended_by() as signals:
         try:
-            code = _run(args, parser.error)
+            code = _run(args, error)
         except KeyboardInterrupt:
             print("interrupted", file=sys.stderr)
             code = None
@@ -119,7 +149,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _check_output(output: str, error: Callable[[str], NoReturn]) -> None:
     extension = os.path.splitext(output)[1][1:].lower()
-    if os.path.isdir(output):
+    if output == "-" or os.path.isdir(output):
         return
     if os.path.lexists(output):
         error(f"argument -o/--output: {output} is not a folder")
@@ -128,7 +158,7 @@ def _check_output(output: str, error: Callable[[str], NoReturn]) -> None:
 
 
 @contextmanager
-def _ended_by() -> Iterator[list[int]]:
+def ended_by() -> Iterator[list[int]]:
     """SIGTERM ends the run as Ctrl-C does, with a summary and nothing half-written. Yields a list that ends with
     the signal that came."""
     signals: list[int] = [signal.SIGINT]
@@ -150,6 +180,10 @@ def _ended_by() -> Iterator[list[int]]:
 
 def _run(args: argparse.Namespace, error: Callable[[str], NoReturn]) -> int | None:
     """The exit code, or None when a signal ended the run."""
+    if "-" in (args.output, *args.input):
+        from .stream import restore_stream
+
+        return restore_stream(args, lambda: load_restore(args, error), error)
     from tqdm import tqdm
 
     from . import folder
@@ -168,6 +202,11 @@ def _run(args: argparse.Namespace, error: Callable[[str], NoReturn]) -> int | No
     def say(line: str) -> None:
         tqdm.write(line, file=sys.stderr)
 
+    def failed(line: str) -> None:
+        say(f"failed: {line}")
+        if args.debug and sys.exc_info()[0] is not None:
+            say(traceback.format_exc())
+
     for problem in planned.problems:
         say(f"failed: {problem}")
     summary = folder.Summary()
@@ -176,7 +215,7 @@ def _run(args: argparse.Namespace, error: Callable[[str], NoReturn]) -> int | No
             os.makedirs(args.output, exist_ok=True)
         except OSError as reason:
             error(f"argument -o/--output: {args.output}: {reason.strerror}")
-        restore = _load(args, error)
+        restore = load_restore(args, error)
         with tqdm(total=len(planned.jobs), unit="image", disable=None, file=sys.stderr) as bar:
             summary = folder.restore_files(
                 planned.jobs,
@@ -185,7 +224,7 @@ def _run(args: argparse.Namespace, error: Callable[[str], NoReturn]) -> int | No
                 quality=args.quality,
                 compare=args.compare,
                 max_pixels=int(args.max_megapixels * 1e6),
-                failed=lambda line: say(f"failed: {line}"),
+                failed=failed,
                 done=bar.update,
             )
     summary.failed += len(planned.problems)
@@ -196,7 +235,8 @@ def _run(args: argparse.Namespace, error: Callable[[str], NoReturn]) -> int | No
     return FAILED if summary.failed else 0
 
 
-def _load(args: argparse.Namespace, error: Callable[[str], NoReturn]) -> Restore:
+def load_pipeline(args: argparse.Namespace, error: Callable[[str], NoReturn]) -> LightenPipeline:
+    """The pipeline that --weights, --device and --dtype ask for."""
     import torch
 
     from .pipeline import LightenPipeline
@@ -206,9 +246,16 @@ def _load(args: argparse.Namespace, error: Callable[[str], NoReturn]) -> Restore
         device = args.device
         if device is None and torch.cuda.is_available():
             device = f"cuda:{int(os.environ.get('LOCAL_RANK', '0')) % torch.cuda.device_count()}"
-        pipe = LightenPipeline.from_pretrained(args.weights, device=device, dtype=dtype)
+        return LightenPipeline.from_pretrained(args.weights, device=device, dtype=dtype)
     except (OSError, ValueError, RuntimeError, AssertionError) as reason:  # torch asserts that a device exists
+        if args.debug:
+            traceback.print_exc()
         error(f"cannot load {args.weights or 'the weights'}: {reason}")
+
+
+def load_restore(args: argparse.Namespace, error: Callable[[str], NoReturn]) -> Restore:
+    """`load_pipeline`'s pipeline with the options of `add_restoration`."""
+    pipe = load_pipeline(args, error)
     options = {
         "num_inference_steps": args.steps,
         "strength": args.strength,

@@ -7,7 +7,18 @@ in place rather than rebuilt, so that maker notes survive.
 from __future__ import annotations
 
 from .picture import FORMATS, MAX_PIXELS, READABLE, ImageError, Picture, shown
-from .reading import read_picture
-from .writing import write_picture
+from .reading import decode_picture, read_picture
+from .writing import encode_picture, write_picture
 
-__all__ = ["FORMATS", "MAX_PIXELS", "READABLE", "ImageError", "Picture", "read_picture", "shown", "write_picture"]
+__all__ = [
+    "FORMATS",
+    "MAX_PIXELS",
+    "READABLE",
+    "ImageError",
+    "Picture",
+    "decode_picture",
+    "encode_picture",
+    "read_picture",
+    "shown",
+    "write_picture",
+]

@@ -30,6 +30,14 @@ def read_picture(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS) 
         raise ImageError(f"{shown(path)}: {reason(error)}") from error
 
 
+def decode_picture(data: bytes, name: str, *, max_pixels: int = MAX_PIXELS) -> Picture:
+    """As `read_picture`, from a file's content; the messages of errors call it `name`."""
+    try:
+        return _decode(data, max_pixels)
+    except Exception as error:
+        raise ImageError(f"{shown(name)}: {reason(error)}") from error
+
+
 def _decode(data: bytes, max_pixels: int) -> Picture:
     if not data:
         raise ValueError("the file is empty")

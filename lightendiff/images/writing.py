@@ -31,19 +31,36 @@ def write_picture(
     lossless, everything else gets 95. The file appears only when whole: it is written under another name in the same
     folder and then renamed. Returns notes on what the format could not hold. Raises ImageError; then nothing is left.
     """
-    if format is not None and format.upper() not in _ENCODERS:
-        raise ValueError(f"format: expected one of {', '.join(_ENCODERS)}, got {format!r}")
-    if quality is not None and not 1 <= quality <= 100:
-        raise ValueError(f"quality: expected 1 to 100, got {quality}")
     target = Path(path)
-    own = picture.format if picture.format in _ENCODERS else "PNG"
-    kind = format.upper() if format else FORMATS.get(target.suffix.lower(), own)
+    kind = _kind(picture, format or FORMATS.get(target.suffix.lower()), quality)
     notes: list[str] = []
     try:
         _write_whole(target, _encode(picture, kind, quality, notes))
     except Exception as error:
         raise ImageError(f"{shown(path)}: {reason(error)}") from error
     return tuple(notes)
+
+
+def encode_picture(
+    picture: Picture, *, format: str | None = None, quality: int | None = None
+) -> tuple[bytes, tuple[str, ...]]:
+    """The content of the file that `write_picture` would write, in the picture's own format by default; the notes."""
+    kind = _kind(picture, format, quality)
+    notes: list[str] = []
+    try:
+        data = _encode(picture, kind, quality, notes)
+    except Exception as error:
+        raise ImageError(reason(error)) from error
+    return data, tuple(notes)
+
+
+def _kind(picture: Picture, format: str | None, quality: int | None) -> str:
+    """The name of the encoder, after the arguments of both functions above are checked."""
+    if format is not None and format.upper() not in _ENCODERS:
+        raise ValueError(f"format: expected one of {', '.join(_ENCODERS)}, got {format!r}")
+    if quality is not None and not 1 <= quality <= 100:
+        raise ValueError(f"quality: expected 1 to 100, got {quality}")
+    return (format or (picture.format if picture.format in _ENCODERS else "PNG")).upper()
 
 
 def _write_whole(target: Path, data: bytes) -> None:

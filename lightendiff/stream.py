@@ -1,0 +1,104 @@
+"""One picture from standard input or to standard output, for pipes: `lightendiff restore - -o -`."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import sys
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import BinaryIO, NoReturn
+
+from . import folder
+from .images import (
+    FORMATS,
+    ImageError,
+    Picture,
+    decode_picture,
+    encode_picture,
+    read_picture,
+    shown,
+    write_picture,
+)
+
+STREAM = "-"
+_INPUT = "standard input"
+
+
+def restore_stream(
+    args: argparse.Namespace, load: Callable[[], folder.Restore], error: Callable[[str], NoReturn]
+) -> int:
+    """Restore the one picture of `args` (those of `command.build_parser`), where input, output or both are `-`.
+
+    Only the picture goes to standard output; everything else that is printed meanwhile goes to standard error.
+
+    Returns:
+        The exit code: 1 if the picture can't be read or written, else 0.
+    """
+    _check(args, error)
+    # The stream is asked for before everything else that prints is turned away from it.
+    output = sys.stdout.buffer if args.output == STREAM else None
+    with contextlib.redirect_stdout(sys.stderr):
+        try:
+            notes = _restore(args, load, output)
+        except Exception as reason:  # as in a folder, whatever the restorer raises is told in one line
+            line = f"{_named(args)}: {type(reason).__name__}: {reason}"
+            print(f"failed: {reason if isinstance(reason, ImageError) else line}".splitlines()[0])
+            if args.debug:
+                traceback.print_exc()
+            return 1
+        for note in notes:
+            print(f"note: {note}: {_named(args)}")
+    return 0
+
+
+def _restore(args: argparse.Namespace, load: Callable[[], folder.Restore], output: BinaryIO | None) -> tuple[str, ...]:
+    picture = _read(args.input[0], int(args.max_megapixels * 1e6))
+    if output is None:
+        target = _target(picture, args)
+        if args.skip_existing and target.exists():
+            return ()
+        target.parent.mkdir(parents=True, exist_ok=True)
+        result = folder.restored(picture, load(), args.compare)
+        return result.notes + write_picture(target, result, quality=args.quality)
+    result = folder.restored(picture, load(), args.compare)
+    kind = None if args.format is None else FORMATS[f".{args.format}"]
+    data, notes = encode_picture(result, format=kind, quality=args.quality)
+    try:
+        output.write(data)
+        output.flush()
+    except BrokenPipeError:
+        # Python flushes once more when it ends, and would fail there with a message and an exit code of its own.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), output.fileno())
+        raise
+    return result.notes + notes
+
+
+def _check(args: argparse.Namespace, error: Callable[[str], NoReturn]) -> None:
+    if len(args.input) > 1:
+        what = "INPUT -" if STREAM in args.input else "-o -"
+        error(f"{what}: expected a single INPUT, got {len(args.input)}")
+    if os.path.isdir(args.input[0]):
+        error(f"-o -: expected a picture as INPUT, {shown(args.input[0])} is a folder")
+    if args.input[0] == STREAM and sys.stdin.isatty():
+        error("INPUT -: expected a picture on standard input, which is a terminal")
+    if args.output == STREAM and sys.stdout.isatty():
+        error("-o -: would write a picture to standard output, which is a terminal: redirect it into a file")
+
+
+def _read(source: str, max_pixels: int) -> Picture:
+    if source == STREAM:
+        return decode_picture(sys.stdin.buffer.read(), _INPUT, max_pixels=max_pixels)
+    return read_picture(source, max_pixels=max_pixels)
+
+
+def _target(picture: Picture, args: argparse.Namespace) -> Path:
+    """The file for a picture from standard input, which has no name, in the folder of outputs."""
+    extension = next((extension for extension, kind in FORMATS.items() if kind == picture.format), ".png")
+    return Path(args.output) / folder.output_name(Path(f"stdin{extension}"), args.format, args.suffix)
+
+
+def _named(args: argparse.Namespace) -> str:
+    return _INPUT if args.input[0] == STREAM else shown(args.input[0])
