@@ -25,7 +25,7 @@ FORMATS = ("png", "jpg", "jpeg", "webp", "tif", "tiff", "bmp")
 PRECISIONS = ("float32", "bfloat16", "float16")
 
 
-def _number(kind: Callable[[str], Any], low: float, high: float) -> Callable[[str], Any]:
+def number(kind: Callable[[str], Any], low: float, high: float) -> Callable[[str], Any]:
     def parse(text: str) -> Any:
         value = kind(text)
         if not low <= value <= high:
@@ -72,7 +72,7 @@ def build_parser(parser: argparse.ArgumentParser | None = None) -> argparse.Argu
     files.add_argument("-r", "--recursive", action="store_true", help="enter subfolders; OUT gets the same structure")
     files.add_argument("--format", choices=FORMATS, help="format to write (default: the input's)")
     files.add_argument(
-        "--quality", metavar="1-100", type=_number(int, 1, 100), help="of JPEG and WebP (default: the input's, else 95)"
+        "--quality", metavar="1-100", type=number(int, 1, 100), help="of JPEG and WebP (default: the input's, else 95)"
     )
     files.add_argument(
         "--suffix", metavar="TEXT", default="", type=_name_part, help="added to the names of the outputs"
@@ -82,11 +82,12 @@ def build_parser(parser: argparse.ArgumentParser | None = None) -> argparse.Argu
     files.add_argument(
         "--max-megapixels",
         metavar="N",
-        type=_number(float, 0, 1e6),
+        type=number(float, 0, 1e6),
         default=300,
         help="refuse larger pictures as decompression bombs (default: %(default)s)",
     )
     add_restoration(parser)
+    add_loading(parser)
     return parser
 
 
@@ -94,34 +95,40 @@ def add_debug(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--debug", action="store_true", help="show where in the program an error came from")
 
 
-def add_restoration(parser: argparse.ArgumentParser) -> None:
-    """Weights, device and how to restore."""
+def add_restoration(parser: argparse.ArgumentParser, tile: bool = True) -> None:
+    """What `load_restore` takes beside the weights; without `tile`, all but --tile."""
     how = parser.add_argument_group("restoration")
+    how.add_argument("--steps", metavar="N", type=number(int, 1, 1000), help="sampling steps (default: the weights')")
     how.add_argument(
-        "--weights", metavar="PATH", help="folder or checkpoint file (default: the weights of the package)"
-    )
-    how.add_argument("--steps", metavar="N", type=_number(int, 1, 1000), help="sampling steps (default: the weights')")
-    how.add_argument(
-        "--strength", metavar="0-1", type=_number(float, 0, 1), help="0 keeps the input, 1 restores it (default: 1)"
+        "--strength", metavar="0-1", type=number(float, 0, 1), help="0 keeps the input, 1 restores it (default: 1)"
     )
     how.add_argument(
         "--exposure",
         metavar="STOPS",
-        type=_number(float, -3, 3),
+        type=number(float, -3, 3),
         help="make the results brighter or darker than what is chosen automatically, from -3 to 3 (default: 0)",
     )
     how.add_argument(
         "--seed",
         metavar="N",
-        type=_number(int, 0, 2**63 - 1),
+        type=number(int, 0, 2**63 - 1),
         default=0,
         help="of the noise; every picture gets the same, whatever else is in the run (default: %(default)s)",
     )
+    if tile:
+        how.add_argument(
+            "--tile",
+            metavar="N",
+            type=number(int, 1, 2**31),
+            help="restore in windows of at most N pixels to a side, to save memory (default: where that is needed)",
+        )
+
+
+def add_loading(parser: argparse.ArgumentParser) -> None:
+    """What `load_pipeline` takes."""
+    how = parser.add_argument_group("weights and device")
     how.add_argument(
-        "--tile",
-        metavar="N",
-        type=_number(int, 1, 2**31),
-        help="restore in windows of at most N pixels to a side, to save memory (default: only where that is needed)",
+        "--weights", metavar="PATH", help="folder or checkpoint file (default: the weights of the package)"
     )
     how.add_argument("--device", metavar="NAME", help="cpu, cuda, cuda:1, mps (default: the best there is)")
     how.add_argument("--dtype", choices=PRECISIONS, help="precision of the networks (default: what suits the device)")
