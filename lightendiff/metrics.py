@@ -16,7 +16,13 @@ def quantise(image: Tensor) -> Tensor:
 
 
 def psnr(prediction: Tensor, target: Tensor) -> Tensor:
-    """Peak signal-to-noise ratio over RGB in dB, one value a picture: (b,). Identical pictures give infinity."""
+    """Peak signal-to-noise ratio over RGB in dB, one value a picture: (b,). Identical pictures give infinity.
+
+    Example:
+        >>> black, grey = torch.zeros(1, 3, 16, 16), torch.full((1, 3, 16, 16), 0.2)
+        >>> psnr(black, grey)  # 20·log₁₀(1/0.2)
+        tensor([13.9794])
+    """
     error = ((quantise(prediction) - quantise(target)) ** 2).mean(dim=(1, 2, 3))
     return -10.0 * torch.log10(error)
 
@@ -26,6 +32,11 @@ def ssim(prediction: Tensor, target: Tensor) -> Tensor:
 
     The Gaussian window (σ = 1.5) of 11 pixels is put wherever it fits into the picture, as in scikit-image; pictures
     must be at least that large. (torchmetrics 1.9 also averages where the window sticks out over mirrored pixels.)
+
+    Example:
+        >>> picture = torch.linspace(0, 1, 32).expand(1, 3, 32, 32)
+        >>> round(ssim(picture, picture).item(), 4), ssim(1 - picture, picture).item() < 0.5
+        (1.0, True)
     """
     if min(target.shape[2:]) < 11:
         raise ValueError(f"target: expected at least 11×11 pixels, got {tuple(target.shape)}")

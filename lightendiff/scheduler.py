@@ -91,6 +91,16 @@ class DDIMScheduler:
 
     Raises:
         ValueError, TypeError: an argument is outside what is said above.
+
+    Example:
+        >>> scheduler = DDIMScheduler(timestep_spacing="trailing", prediction_type="sample")
+        >>> scheduler.timestep_list(4)
+        [999, 749, 499, 249]
+        >>> scheduler.set_timesteps(4)
+        >>> x0 = torch.full((1, 3, 8, 8), 0.5)
+        >>> x = scheduler.add_noise(x0, torch.randn(x0.shape), 249)
+        >>> torch.equal(scheduler.step(x0, 249, x).prev_sample, x0)  # the last step leads to what the network says
+        True
     """
 
     order = 1

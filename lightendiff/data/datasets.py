@@ -110,7 +110,13 @@ class PairedFolders(Source):
 
 
 class LolPairs(PairedFolders):
-    """LOL v1 as unpacked: `low/` and `high/` lie in `root` itself or else in its `our485/`, `train/` or `eval15/`."""
+    """LOL v1 as unpacked: `low/` and `high/` lie in `root` itself or else in its `our485/`, `train/` or `eval15/`.
+
+    Args:
+        root: the folder.
+        exclude: stems to leave out.
+        cached: keep the decoded pictures in memory.
+    """
 
     def __init__(self, root: str | Path, exclude: Sequence[str | int] = (), cached: bool = True) -> None:
         folders = [Path(root), *(Path(root) / part for part in ("our485", "train", "eval15"))]
@@ -268,7 +274,12 @@ class Darkened(WellLit):
 
 
 class UnpairedFolders(Source):
-    """Dark and normal-light pictures of different scenes, drawn independently; `pair(i)` repeats the shorter folder."""
+    """Dark and normal-light pictures of different scenes, drawn independently; `pair(i)` repeats the shorter folder.
+
+    Args:
+        dark_dir, normal_dir: the folders; names and sizes of their pictures need not match.
+        cached: keep the decoded pictures in memory.
+    """
 
     validates = False
 
@@ -349,7 +360,12 @@ class SelfMade(Source):
 
 
 class Mixture(Source):
-    """Several sources at once: each draw first picks one, with probability proportional to its weight (None: equal)."""
+    """Several sources at once: each draw first picks one, with probability proportional to its weight.
+
+    Args:
+        sources: at least one.
+        weights: one number ≥ 0 per source, need not add up to 1; None is equal weights.
+    """
 
     def __init__(self, sources: Sequence[Source], weights: Sequence[float] | None = None) -> None:
         weights = [1.0] * len(sources) if weights is None else list(weights)

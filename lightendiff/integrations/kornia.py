@@ -16,9 +16,9 @@ from ..scheduler import gaussian_noise
 class LightenModule(nn.Module):
     """Restores dark pictures within a network or an augmentation pipeline.
 
-    It composes with `kornia.augmentation.container.ImageSequential` and `nn.Sequential`, moves with `.to(device)`, and
-    works under `torch.export`. Its weights are frozen; gradients reach the input where that requires them.
-    All pictures start from the same noise, which is part of the module.
+    It composes with kornia's `ImageSequential` and `AugmentationSequential` and with `nn.Sequential`, moves with
+    `.to(device)`, and works under `torch.compile` and `torch.export`. Its weights are frozen; gradients reach the input
+    where that requires them. All pictures start from the same noise, which is part of the module.
 
     Args:
         weights: path as in `LightenPipeline.from_pretrained`, or a restorer; None for the weights of the package.
@@ -29,6 +29,15 @@ class LightenModule(nn.Module):
 
     Raises:
         ValueError: the architecture has no limit to what its UNet sees, so that no fixed noise would suffice.
+
+    Example:
+        >>> dark = torch.full((1, 3, 48, 64), 0.05, requires_grad=True)
+        >>> restored = LightenModule()(dark)
+        >>> bool(restored.mean() > 3 * dark.mean())
+        True
+        >>> restored.mean().backward()
+        >>> dark.grad.shape
+        torch.Size([1, 3, 48, 64])
     """
 
     noise: Tensor

@@ -30,6 +30,12 @@ def lighten(bgr: np.ndarray, pipe: LightenPipeline | None = None, **options: Any
     Raises:
         TypeError: not an array, or another dtype.
         ValueError: another shape, or values outside [0, 1].
+
+    Example:
+        >>> bgr = np.full((48, 64, 3), 12, np.uint8)
+        >>> restored = lighten(bgr, exposure=0.5)
+        >>> restored.shape, restored.dtype, bool(restored.mean() > 3 * bgr.mean())
+        ((48, 64, 3), dtype('uint8'), True)
     """
     if not isinstance(bgr, np.ndarray):
         raise TypeError(f"bgr: expected a NumPy array, got {type(bgr).__name__}")

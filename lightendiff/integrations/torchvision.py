@@ -34,6 +34,12 @@ class LightenTransform(v2.Transform):
 
     Raises:
         ValueError: `p` or `dark_below` isn't in [0, 1].
+
+    Example:
+        >>> transform = v2.Compose([LightenTransform(dark_below=0.3), v2.ToDtype(torch.float32, scale=True)])
+        >>> image, label = transform(tv_tensors.Image(torch.full((3, 48, 64), 12, dtype=torch.uint8)), 7)
+        >>> type(image).__name__, image.dtype, label
+        ('Image', torch.float32, 7)
     """
 
     _transformed_types = (_is_pure, PIL.Image.Image, tv_tensors.Image, tv_tensors.Video)
