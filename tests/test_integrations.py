@@ -12,6 +12,7 @@ import kornia
 import numpy as np
 import PIL.Image
 import pytest
+import skimage
 import torch
 from torch.utils.data import DataLoader, Dataset
 from torchvision import tv_tensors
@@ -103,8 +104,11 @@ class Pictures(Dataset[Any]):
         return self.transform(tv_tensors.Image(dark(3, 24, 32, seed=index))), index
 
 
-def test_in_a_composition_and_in_workers(pipe: LightenPipeline, weights: str) -> None:
-    loader = DataLoader(Pictures(weights), batch_size=2, num_workers=2, multiprocessing_context="spawn")
+@pytest.mark.parametrize("start", ["fork", "spawn"])
+def test_in_a_composition_and_in_workers(pipe: LightenPipeline, weights: str, start: str) -> None:
+    if start not in torch.multiprocessing.get_all_start_methods():
+        pytest.skip(f"this system can't {start}")
+    loader = DataLoader(Pictures(weights), batch_size=2, num_workers=2, multiprocessing_context=start, timeout=60)
     pictures = torch.cat([batch for batch, _ in loader])
     expected = torch.stack([pipe(dark(3, 24, 32, seed=i)) for i in range(4)]).float() / 255
     torch.testing.assert_close(pictures, expected, atol=1.5 / 255, rtol=0)  # in bfloat16 where that pays
@@ -145,6 +149,19 @@ def test_composes_with_kornia() -> None:
     torch.testing.assert_close(sequence(pictures), module()(pictures).flip(3))
 
 
+def test_masks_and_boxes_stay_with_the_picture() -> None:
+    pictures, masks = dark(2, 3, 32, 48).float() / 255, (torch.arange(48) < 12).float().expand(2, 1, 32, 48)
+    boxes = torch.tensor([[[2.0, 3.0, 20.0, 30.0]]]).expand(2, 1, 4)
+    flip = kornia.augmentation.RandomHorizontalFlip(p=1.0)
+    keys = ["input", "mask", "bbox_xyxy"]
+    augment = kornia.augmentation.container.AugmentationSequential(module(), flip, data_keys=keys)
+    restored, moved, turned = augment(pictures, masks, boxes)
+    torch.testing.assert_close(restored, module()(pictures).flip(3))
+    assert torch.equal(moved, masks.flip(3))
+    # in kornia a box ends with its last pixel, so that 48 − 1 − x mirrors it
+    torch.testing.assert_close(turned, torch.tensor([[[27.0, 3.0, 45.0, 30.0]]]).expand(2, 1, 4))
+
+
 def test_gradients_reach_the_input_and_not_the_weights() -> None:
     lighten_module, pictures = module(), (dark(1, 3, 32, 32).float() / 255).requires_grad_()
     lighten_module(pictures).mean().backward()
@@ -158,6 +175,13 @@ def test_exports() -> None:
     with torch.no_grad():
         program = torch.export.export(lighten_module, (pictures,))
         torch.testing.assert_close(program.module()(pictures), lighten_module(pictures), atol=1e-5, rtol=1e-4)
+
+
+def test_compiles() -> None:
+    # Tracing is what a module can spoil; the code that Inductor generates from it takes longer than a test may.
+    lighten_module, pictures = module(num_inference_steps=1), dark(1, 3, 32, 32).float() / 255
+    restored = torch.compile(lighten_module, backend="eager")(pictures)
+    torch.testing.assert_close(restored, lighten_module(pictures), atol=1e-5, rtol=1e-4)
 
 
 def test_the_published_architecture_has_no_fixed_noise() -> None:
@@ -183,6 +207,18 @@ def test_blue_comes_first_and_alpha_stays(pipe: LightenPipeline, tmp_path: Path,
     assert np.array_equal(lighten(np.ascontiguousarray(bgra[..., :3]), pipe), restored[..., :3])
     grey = np.ascontiguousarray(bgra[..., 2])
     assert np.array_equal(lighten(grey, pipe, strength=0.5), pipe(grey, strength=0.5))
+
+
+def test_arrays_of_scikit_image(pipe: LightenPipeline) -> None:
+    array = dark(20, 30, 3).numpy()
+    restored = pipe(array)
+    floats = pipe(skimage.util.img_as_float(array))
+    assert floats.dtype == np.float64
+    assert np.abs(floats * 255 - restored).max() <= 0.5 + 1e-3
+    assert np.array_equal(pipe(array[::-1])[::-1].shape, array.shape)  # a view with negative strides
+    grey = skimage.color.rgb2gray(array)
+    assert pipe(grey).shape == grey.shape
+    assert pipe(grey).mean() > grey.mean()
 
 
 def test_files_of_opencv(pipe: LightenPipeline, tmp_path: Path) -> None:
