@@ -122,7 +122,7 @@ def load_restorer(path: str | Path) -> Restorer:
         raise FileNotFoundError(f"{path}: no such file or folder")
     if path.is_dir():
         return _load_folder(path / CONFIG_NAME, path / WEIGHTS_NAME)
-    if _is_safetensors(path):
+    if is_safetensors(path):
         return _load_folder(path.parent / CONFIG_NAME, path)
     return _load_published(path)
 
@@ -154,23 +154,23 @@ def _load_folder(config_path: Path, weights_path: Path) -> Restorer:
         weights = safetensors_torch.load_file(weights_path)
     except SafetensorError as error:
         raise CheckpointError(f"{weights_path}: damaged or not a safetensors file ({_one_line(error)})") from error
-    _fill(restorer, weights, {name: name for name in restorer.state_dict()}, weights_path)
+    fill(restorer, weights, {name: name for name in restorer.state_dict()}, weights_path)
     return restorer.eval()
 
 
 def _load_published(path: Path) -> Restorer:
-    content = _unpickle(path)
+    content = unpickle(path)
     weights = content.get("state_dict") if isinstance(content, Mapping) else None
     if not isinstance(weights, Mapping) or not all(isinstance(tensor, Tensor) for tensor in weights.values()):
         raise CheckpointError(f"{path}: not a LightenDiffusion checkpoint: it has no state_dict of tensors")
     restorer = Restorer(PRESETS["paper"])
     # put in front of every name by the data-parallel wrapper
     prefix = "module." if any(str(name).startswith("module.") for name in weights) else ""
-    _fill(restorer, weights, {prefix + published_name(name): name for name in restorer.state_dict()}, path)
+    fill(restorer, weights, {prefix + published_name(name): name for name in restorer.state_dict()}, path)
     return restorer.eval()
 
 
-def _unpickle(path: Path) -> Any:
+def unpickle(path: Path) -> Any:
     """The content of a `torch.save` file, from tensors, plain containers and `argparse.Namespace` alone."""
     try:
         with torch.serialization.safe_globals([argparse.Namespace]), warnings.catch_warnings():
@@ -185,7 +185,7 @@ def _unpickle(path: Path) -> Any:
         raise CheckpointError(f"{path}: damaged, cut short, or not a checkpoint at all") from error
 
 
-def _fill(restorer: Restorer, weights: Mapping[str, Tensor], names: Mapping[str, str], path: Path) -> None:
+def fill(restorer: Restorer, weights: Mapping[str, Tensor], names: Mapping[str, str], path: Path) -> None:
     """Copy `weights` into the restorer, whose own name for the file's tensor `name` is `names[name]`."""
     own = restorer.state_dict()
     problems = []
@@ -213,7 +213,7 @@ def _to_store(name: str, tensor: Tensor, half: bool) -> Tensor:
     return stored.contiguous()  # channels-last weights can't be stored as they lie
 
 
-def _is_safetensors(path: Path) -> bool:
+def is_safetensors(path: Path) -> bool:
     with open(path, "rb") as file:
         start = file.read(9)
     return start[8:] == b"{"  # eight bytes of length, then the header's JSON

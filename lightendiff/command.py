@@ -262,7 +262,10 @@ def load_pipeline(args: argparse.Namespace, error: Callable[[str], NoReturn]) ->
 
 def load_restore(args: argparse.Namespace, error: Callable[[str], NoReturn]) -> Restore:
     """`load_pipeline`'s pipeline with the options of `add_restoration`."""
-    pipe = load_pipeline(args, error)
+    return restoring(load_pipeline(args, error), args)
+
+
+def restoring(pipe: LightenPipeline, args: argparse.Namespace) -> Restore:
     options = {
         "num_inference_steps": args.steps,
         "strength": args.strength,

@@ -6,6 +6,7 @@ and colour as the mean ΔE₀₀ of 8×8 block means. Without one: white that st
 
 from __future__ import annotations
 
+import importlib.util
 import math
 import os
 import platform
@@ -14,6 +15,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -28,7 +30,10 @@ WHITE, STILL_WHITE = 240, 225  # code values: white before, and the least that c
 
 @dataclass(frozen=True)
 class Figures:
-    """How near a picture, or several on average, comes to its reference. PSNR in dB."""
+    """How near a picture, or several on average, comes to its reference. PSNR in dB.
+
+    ΔE is NaN where scikit-image, which calculates it, is missing.
+    """
 
     psnr: float
     ssim: float
@@ -44,6 +49,16 @@ class Row:
     output: np.ndarray
     figures: Figures
     seconds: float
+
+
+class Ranked(Protocol):
+    """What can be put in order: rows, or whatever else has figures."""
+
+    @property
+    def figures(self) -> Figures: ...
+
+
+RankedT = TypeVar("RankedT", bound=Ranked)
 
 
 def evaluate(answer: Answer, samples: Iterable[Sample]) -> list[Row]:
@@ -70,7 +85,7 @@ def measure(output: np.ndarray, reference: np.ndarray) -> Figures:
         psnr=psnr(x, y).item(),
         ssim=ssim(x, y).item(),
         matched_psnr=psnr(brightness_matched(x, y), y).item(),
-        delta_e=delta_e(output, reference),
+        delta_e=delta_e(output, reference) if importlib.util.find_spec("skimage") else math.nan,
     )
 
 
@@ -128,7 +143,7 @@ def brightness_coverage(runs: Sequence[Sequence[Row]]) -> float:
     return float(((means.min(axis=0) <= wanted) & (wanted <= means.max(axis=0))).mean())
 
 
-def best_median_worst(rows: Sequence[Row]) -> list[tuple[str, Row]]:
+def best_median_worst(rows: Sequence[RankedT]) -> list[tuple[str, RankedT]]:
     """The rows of the highest, the middle and the lowest PSNR, with these names; fewer if there are fewer rows."""
     ranked = sorted(rows, key=lambda row: -row.figures.psnr)
     chosen = {0: "best", len(ranked) - 1: "worst", len(ranked) // 2: "median"}

@@ -1,0 +1,48 @@
+"""`lightendiff app`: the web page."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from typing import NoReturn
+
+from ..command import add_loading, load_pipeline, number
+
+HELP = "serve a web page on this machine that restores photos and videos"
+EXAMPLES = """
+lightendiff app
+lightendiff app --port 8000 --max-megapixels 24
+lightendiff app --host 0.0.0.0
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--host",
+        metavar="ADDRESS",
+        default="127.0.0.1",
+        help="where to listen: this machine alone (default: %(default)s), or 0.0.0.0 for everyone in the network",
+    )
+    parser.add_argument(
+        "--port", metavar="N", type=number(int, 1, 65535), default=7860, help="to listen at (default: %(default)s)"
+    )
+    for unit, what in (("megapixels", "pictures"), ("megabytes", "files")):
+        parser.add_argument(
+            f"--max-{unit}",
+            metavar="N",
+            type=number(float, 0.01, 1e6),
+            help=f"refuse larger {what} (default: the app's own limit)",
+        )
+    parser.add_argument(
+        "--share", action="store_true", help="also make a public link, through which every picture passes"
+    )
+    add_loading(parser)
+
+
+def run(args: argparse.Namespace, error: Callable[[str], NoReturn]) -> int:
+    from ..integrations.app import launch
+
+    given = {"max_megapixels": args.max_megapixels, "max_megabytes": args.max_megabytes}
+    limits = {name: value for name, value in given.items() if value is not None}
+    launch(load_pipeline(args, error), host=args.host, port=args.port, share=args.share, **limits)
+    return 0
