@@ -1,4 +1,4 @@
-"""What is tried when pictures can't be restored as asked: smaller windows, the CPU, and float32.
+"""What is tried when pictures can't be restored as asked: smaller windows, the CPU, float32, uncompiled networks.
 
 Each attempt starts from the same noise, so that the result is the one that was asked for. Nothing goes unsaid: every
 change is a RuntimeWarning.
@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from . import compilation
 from .restorer import Restorer
 from .tiling import smallest_side
 
@@ -24,10 +25,10 @@ def restore(
     """`restorer(dark, generator=generators, tile=tile, **options)`, if need be in another way.
 
     Where memory runs out, windows are halved down to the smallest there can be, and then the CPU takes over. Where the
-    output isn't finite, the networks run in float32.
+    output isn't finite, the networks run in float32. Where they can't be compiled as was asked, they run as they are.
 
     Args:
-        restorer: not changed.
+        restorer: not changed, except that its networks stay uncompiled once that failed.
         dark: (b, 3, h, w) on its device.
         generators: one per picture.
         tile: as the restorer's.
@@ -47,6 +48,10 @@ def restore(
         try:
             output = restorer(dark, generator=list(generators), tile=tile, **options)
         except (RuntimeError, MemoryError) as error:
+            if compilation.failed(error):
+                compilation.undo(restorer)
+                _say(f"the networks run uncompiled: {compilation.reason(error)}")
+                continue
             if not ran_out_of_memory(error):
                 raise
             tile = _smaller(restorer, dark, tile)

@@ -15,7 +15,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from . import fallback
+from . import compilation, fallback
 from .checkpoints import CONFIG_NAME, load_restorer, save_restorer
 from .models.presets import RestorerConfig
 from .restorer import Generators, Restorer, StepCallback
@@ -100,6 +100,23 @@ class LightenPipeline:
         dtype = self._chosen_dtype or _best_precision(self.restorer.config, device)
         self.restorer.autocast_dtype = None if dtype == torch.float32 else dtype
         self.restorer.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # not in torch's stub
+        return self
+
+    def compile(self, backend: compilation.Backend = "inductor") -> LightenPipeline:
+        """Have `torch.compile` compile the networks, in place, when they first run, and return self.
+
+        Results are the same up to rounding. They compile for the size of the first pictures, once more for other
+        sizes, and again after a change of device or precision. What can't be compiled, for want of a C++ compiler for
+        example, runs as it is, with a RuntimeWarning.
+
+        It pays for many pictures only: on two cores of an AMD EPYC, in float32 at 600×400 with torch 2.14, compiling
+        took more than 85 s (19 s with the compiler's cache of an earlier run), and then a picture 0.59 s in place of
+        0.64 s, so that the time comes back after some 1500 pictures. On GPUs it wasn't measured.
+
+        Args:
+            backend: as of `torch.compile`.
+        """
+        compilation.compile_networks(self.restorer, backend)
         return self
 
     @property
