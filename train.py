@@ -19,7 +19,10 @@ def main(args: ArgsType = None, run: bool = True) -> LightningCLI:
         subclass_mode_model=True,
         seed_everything_default=0,
         save_config_kwargs={"overwrite": True},
-        trainer_defaults={"use_distributed_sampler": False},
+        trainer_defaults={
+            "use_distributed_sampler": False,
+            "plugins": [{"class_path": "lightendiff.training.WholeCheckpoints"}],
+        },
         args=args,
         run=run,
     )

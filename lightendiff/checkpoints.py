@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import re
 import warnings
 from collections.abc import Mapping
@@ -17,6 +16,7 @@ from safetensors import SafetensorError
 from safetensors import torch as safetensors_torch
 from torch import Tensor
 
+from .atomic import replace_files
 from .models.presets import PRESETS, RestorerConfig
 from .restorer import Restorer
 
@@ -85,24 +85,18 @@ def save_restorer(restorer: Restorer, folder: str | Path, half: bool = False) ->
 
     Raises:
         ValueError: a weight isn't finite, or is too large for float16.
+        OSError: the files can't be written; those of before are as they were.
     """
     weights = {name: _to_store(name, tensor, half) for name, tensor in restorer.state_dict().items()}
     config = json.dumps(restorer.config.to_dict(), indent=2) + "\n"
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    contents = {
-        WEIGHTS_NAME: safetensors_torch.save(weights, metadata={"format": "pt"}),
-        CONFIG_NAME: config.encode(),
-    }
-    temporary = {name: folder / f".{name}.{os.getpid()}.tmp" for name in contents}
-    try:
-        for name, content in contents.items():
-            temporary[name].write_bytes(content)
-        for name, path in temporary.items():
-            os.replace(path, folder / name)
-    finally:
-        for path in temporary.values():
-            path.unlink(missing_ok=True)
+    replace_files(
+        {
+            folder / WEIGHTS_NAME: safetensors_torch.save(weights, metadata={"format": "pt"}),
+            folder / CONFIG_NAME: config.encode(),
+        }
+    )
 
 
 def load_restorer(path: str | Path) -> Restorer:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import json
 import os
 import pickle
@@ -94,13 +95,13 @@ def test_failed_saving_keeps_the_old_files(tiny: Restorer, folder: Path, monkeyp
     before = {path.name: path.read_bytes() for path in folder.iterdir()}
     assert set(before) == {"config.json", "model.safetensors"}
 
-    def full_disk(self: Path, content: bytes) -> int:
-        with open(self, "wb") as file:
-            file.write(content[:10])
-        raise OSError("No space left on device")
+    def full_disk(number: int) -> None:
+        os.ftruncate(number, 1000)
+        raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(Path, "write_bytes", full_disk)
-    with pytest.raises(OSError, match="No space left"):
+    monkeypatch.setattr(os, "fsync", full_disk)
+    message = r"No space left on device; what was saved before is unchanged: .*model\.safetensors"
+    with pytest.raises(OSError, match=message):
         save_restorer(tiny, folder, half=True)
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
 

@@ -28,6 +28,7 @@ class AveragedExport(EMAWeightAveraging):
     def __init__(self, folder: str, decay: float = 0.999, half: bool = False) -> None:
         super().__init__(decay=decay)
         self.folder, self.half = folder, half
+        self._exported_step: int | None = None
 
     def on_fit_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         # The base class copies the module before it is moved to its device and would average on the CPU.
@@ -37,7 +38,16 @@ class AveragedExport(EMAWeightAveraging):
     def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         # Comes after the epoch's validation, and also where there is none or the run ends within an epoch.
         super().on_train_epoch_end(trainer, pl_module)
+        self._export(trainer)
+
+    def on_fit_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        # Resumed after its last step, as after a kill between the last checkpoint and the export, a run has no epoch.
+        if self._exported_step != trainer.global_step:
+            self._export(trainer)
+
+    def _export(self, trainer: lightning.Trainer) -> None:
         assert self._average_model is not None
+        self._exported_step = trainer.global_step
         average = self._average_model.module
         if trainer.is_global_zero and isinstance(average, RestorationTraining):
             save_restorer(average.restorer, self.folder, half=self.half)

@@ -1,0 +1,55 @@
+"""Files that are replaced whole or not at all, whenever the program or the machine stops."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+
+
+def replace_files(contents: Mapping[Path, bytes | memoryview]) -> None:
+    """Write every file beside the old one and wait for the disk; then rename them into place, in the order given.
+
+    One process at a time may write a file. What a killed one leaves is a hidden `.NAME.tmp`, which the next write
+    takes over.
+
+    Args:
+        contents: by path; the folders exist.
+
+    Raises:
+        OSError: a file can't be written, because the disk is full for example; the message names it, and those of
+            before are as they were.
+    """
+    temporary = {path: path.with_name(f".{path.name}.tmp") for path in contents}
+    try:
+        for path, content in contents.items():
+            _write(temporary[path], content, path)
+        for path, written in temporary.items():
+            os.replace(written, path)
+    finally:
+        for written in temporary.values():
+            with suppress(OSError):
+                written.unlink()
+    for folder in {path.parent for path in contents}:
+        _sync_folder(folder)
+
+
+def _write(path: Path, content: bytes | memoryview, target: Path) -> None:
+    try:
+        with open(path, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())  # or the new name could outlive a power cut, and the content not
+    except OSError as error:
+        said = f"{error.strerror or error}; what was saved before is unchanged"
+        raise OSError(error.errno, said, str(target)) from error
+
+
+def _sync_folder(folder: Path) -> None:
+    with suppress(OSError):  # not every system opens folders
+        number = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(number)
+        finally:
+            os.close(number)
