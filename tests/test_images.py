@@ -335,7 +335,7 @@ def test_tiffs_of_other_programs(tmp_path, order):
         assert (picture.pixels == np.rot90(shallow, -1)).all()
 
 
-@pytest.mark.parametrize("size", [(1, 1), (1, 300), (3, 7)])
+@pytest.mark.parametrize("size", [(1, 1), (1, 5000), (5000, 1), (3, 7)])
 @pytest.mark.parametrize("extension", ["png", "jpg", "webp", "tif", "bmp"])
 def test_small_and_narrow(tmp_path, size, extension):
     for dtype in DEPTHS:

@@ -1,21 +1,32 @@
-"""Runs that are killed at any moment, and damaged weights. TRIALS=200 or 10000 in the environment tries as often."""
+"""Runs that are killed at any moment, full and changing disks, damaged pictures and weights, odd names.
+
+TRIALS=200 or 10000 in the environment tries as often.
+"""
 
 from __future__ import annotations
 
+import errno
 import os
 import random
+import shutil
 import signal
+import struct
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
+from lightendiff import command
 from lightendiff.checkpoints import CheckpointError, load_restorer, save_restorer
-from lightendiff.images import Picture, read_picture, write_picture
+from lightendiff.folder import plan, restore_files
+from lightendiff.images import ImageError, Picture, read_picture, write_picture
 from lightendiff.models.presets import PRESETS
 from lightendiff.restorer import Restorer
 
@@ -25,8 +36,12 @@ KINDS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
 
 # The real command with everything but the network, which inverts and takes its time.
 COMMAND = """
-import sys, time, types
+import os, sys, time, types
 import numpy as np
+
+if "LIMIT" in os.environ:  # bytes that a file may have: writing more fails half-way, as on a full disk
+    import resource
+    resource.setrlimit(resource.RLIMIT_FSIZE, (int(os.environ["LIMIT"]),) * 2)
 
 class LightenPipeline:
     @classmethod
@@ -57,9 +72,10 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def start(source: Path, out: Path) -> subprocess.Popen[str]:
-    command = [sys.executable, "-c", COMMAND, str(source), "-o", str(out), "--skip-existing"]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+def start(source: Path, out: Path, **options: Any) -> subprocess.Popen[str]:
+    line = [sys.executable, "-c", COMMAND, str(source), "-o", str(out), "--skip-existing"]
+    options = {"stderr": subprocess.DEVNULL, **options}
+    process = subprocess.Popen(line, stdout=subprocess.PIPE, text=True, **options)
     assert process.stdout is not None
     assert process.stdout.readline() == "ready\n"
     return process
@@ -99,6 +115,105 @@ def test_a_run_killed_at_any_moment_leaves_whole_files_and_the_next_one_complete
     assert interrupted > TRIALS // 4  # most moments were within the run
 
 
+# ---- disks
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="limits the size of files")
+def test_a_full_disk_leaves_nothing_partial(pictures: Path, tmp_path: Path) -> None:
+    limit = min(path.stat().st_size for path in pictures.iterdir()) // 2
+    full = start(pictures, tmp_path, stderr=subprocess.PIPE, env={**os.environ, "LIMIT": str(limit)})
+    output, errors = full.communicate(timeout=60)
+    assert full.returncode == 1
+    assert output.startswith(f"0 restored, 0 skipped, {PICTURES} failed")
+    reason = os.strerror(errno.EFBIG)
+    assert sorted(errors.splitlines()) == [
+        f"failed: {path}: cannot write {tmp_path / path.name}: {reason}" for path in sorted(pictures.iterdir())
+    ]
+    assert list(tmp_path.iterdir()) == []
+    again = start(pictures, tmp_path)
+    again.communicate(timeout=60)
+    assert again.returncode == 0
+    assert len(whole(pictures, tmp_path)) == PICTURES
+
+
+def invert(array: np.ndarray) -> np.ndarray:
+    return 255 - array
+
+
+def test_a_read_only_disk(pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def read_only(path: Any, mode: str = "r", *more: Any, **options: Any) -> Any:
+        if str(path).startswith(str(tmp_path)) and set(mode) & set("wxa+"):
+            raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(path))
+        return original(path, mode, *more, **options)
+
+    original, failures = open, list[str]()
+    monkeypatch.setattr("builtins.open", read_only)
+    jobs = plan([pictures], tmp_path).jobs[:3]
+    assert restore_files(jobs, invert, failed=failures.append).failed == 3
+    reason = os.strerror(errno.EROFS)
+    assert failures == [f"{job.source}: cannot write {job.target}: {reason}" for job in jobs]
+
+
+def test_an_output_folder_that_can_not_be_made(pictures: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    photo = pictures / "00.png"
+    with pytest.raises(SystemExit, match="2"):
+        command.main([str(photo), "-o", str(photo / "out")])
+    assert capsys.readouterr().err.splitlines()[-1].endswith(f"{photo / 'out'}: {os.strerror(errno.ENOTDIR)}")
+
+
+def test_a_folder_that_changes_while_it_is_read(pictures: Path, tmp_path: Path) -> None:
+    source, out = tmp_path / "in", tmp_path / "out"
+    shutil.copytree(pictures, source / "sub")
+    shutil.copytree(pictures, source / "gone")
+    content = (source / "sub" / "22.png").read_bytes()
+    changes = iter([True])
+
+    def restore(array: np.ndarray) -> np.ndarray:
+        if next(changes, False):
+            shutil.rmtree(source / "gone")
+            (source / "sub" / "21.png").unlink()
+            (source / "sub" / "21.png").mkdir()
+            (source / "sub" / "22.png").write_bytes(content[: len(content) // 2])
+            (source / "sub" / "99.png").write_bytes(content)  # has come too late
+        return invert(array)
+
+    jobs = [job for job in plan([source], out, recursive=True).jobs if "gone" not in str(job.source)]
+    jobs += plan([source / "gone"], out / "gone").jobs
+    failures: list[str] = []
+    summary = restore_files(jobs, restore, failed=failures.append)
+    assert (summary.restored, summary.failed) == (PICTURES - 2, PICTURES + 2)
+    assert sorted(line.split(": ")[0] for line in failures) == sorted(
+        [str(source / "sub" / name) for name in ("21.png", "22.png")] + [str(j.source) for j in jobs[PICTURES:]]
+    )
+    assert not any("\n" in line for line in failures)
+    names = sorted(path.name for path in (out / "sub").iterdir())
+    assert names == [f"{i:02}.png" for i in range(PICTURES) if i not in (21, 22)]
+    for name in names:
+        assert np.array_equal(read_picture(out / "sub" / name).pixels, invert(read_picture(pictures / name).pixels))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names are bytes on Linux only")
+def test_odd_names_and_links_to_themselves(pictures: Path, tmp_path: Path) -> None:
+    names = [b"\xff\xfe.png", b"line\nbreak.png", "夜".encode() * 80 + b".png", b" .png", b"-o.png", b"%s{}*.png"]
+    source, out = tmp_path / "in", tmp_path / "out"
+    source.mkdir()
+    for name in names:
+        shutil.copy(os.fsencode(pictures / "00.png"), os.path.join(os.fsencode(source), name))
+    os.symlink("self.png", source / "self.png")
+    planned = plan([source, source / "self.png"], out)
+    assert planned.problems == [f"{source / 'self.png'}: not a file or folder"]
+    assert restore_files(planned.jobs, invert).restored == len(names)
+    assert sorted(os.listdir(os.fsencode(out))) == sorted(names)
+    failures: list[str] = []
+    for job in planned.jobs:
+        os.truncate(job.source, 40)
+    assert restore_files(planned.jobs, invert, failed=failures.append).failed == len(names)
+    assert all(line.isprintable() for line in failures)
+
+
+# ---- damage
+
+
 def mutated(content: bytes, draw: random.Random) -> bytes:
     """`content` with bytes changed, cut, doubled or put in; most often near its beginning, where the structure is."""
     place = draw.randrange(min(len(content), draw.choice([16, 200, 4000, len(content)])))
@@ -135,3 +250,55 @@ def test_damaged_weights_give_a_clean_error_or_weights(kind: str, tmp_path: Path
             errors.append(str(error))
     assert len(errors) > TRIALS // 3
     assert all("\n" not in error and str(tmp_path) in error for error in errors)
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning:PIL")
+@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
+@pytest.mark.parametrize("name", ["p.png", "p.jpg", "p.webp", "p.tif", "p.bmp", "p.gif"])
+def test_damaged_pictures_give_a_clean_error_or_a_picture(name: str, tmp_path: Path) -> None:
+    path = tmp_path / name
+    values = np.random.default_rng(0).integers(0, 90, (30, 40, 3), dtype=np.uint8)
+    if name.endswith("gif"):  # read, but not written
+        Image.fromarray(values).save(path)
+    else:
+        write_picture(path, Picture(values))
+    content, draw, errors = path.read_bytes(), random.Random(2), list[str]()
+    for _ in range(TRIALS):
+        path.write_bytes(mutated(content, draw))
+        try:
+            read_picture(path, max_pixels=100_000)
+        except ImageError as error:
+            errors.append(str(error))
+    assert errors
+    assert all("\n" not in error and error.startswith(f"{path}: ") for error in errors)
+
+
+def tag(content: bytes, number: int) -> int:
+    """Where the value of a TIFF's tag lies."""
+    (at,) = struct.unpack_from("<I", content, 4)
+    (count,) = struct.unpack_from("<H", content, at)
+    places = range(at + 2, at + 2 + 12 * count, 12)
+    return 8 + next(place for place in places if struct.unpack_from("<H", content, place)[0] == number)
+
+
+# Where each format has the size of the picture, and how it is written there.
+SIZES: dict[str, Callable[[bytes], list[tuple[int, str]]]] = {
+    "p.jpg": lambda content: [(content.index(b"\xff\xc0") + 5, ">H"), (content.index(b"\xff\xc0") + 7, ">H")],
+    "p.tif": lambda content: [(tag(content, 256), "<I"), (tag(content, 257), "<I")],
+    "p.bmp": lambda content: [(18, "<I"), (22, "<I")],
+    "p.gif": lambda content: [(6, "<H"), (8, "<H")],
+}
+
+
+@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
+@pytest.mark.parametrize("name", SIZES)
+def test_small_files_that_claim_to_be_huge_are_refused(name: str, tmp_path: Path) -> None:
+    path = tmp_path / name
+    Image.new("RGB", (20, 20)).save(path)
+    content = bytearray(path.read_bytes())
+    for place, kind in SIZES[name](bytes(content)):
+        assert struct.unpack_from(kind, content, place) == (20,)
+        struct.pack_into(kind, content, place, 60_000)
+    path.write_bytes(content)
+    with pytest.raises(ImageError, match=r"more than the limit of 300,000,000 pixels"):
+        read_picture(path)
