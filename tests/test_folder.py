@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lightendiff import folder
+from lightendiff import storage
 from lightendiff.folder import Job, output_name, plan, restore_files, restored
 from lightendiff.images import Picture, read_picture, write_picture
 
@@ -44,6 +44,8 @@ def tree(root: Path) -> list[str]:
         ("a.png", "jpg", "", "a.jpg"),
         ("a.b.tif", "png", "-x", "a.b-x.png"),
         ("a.gif", None, "", "a.png"),
+        ("a.NEF", None, "", "a.tif"),
+        ("a.dng", "png", "_lit", "a_lit.png"),
         ("a.gif", "webp", "", "a.webp"),
         ("photo", None, "_lit", "photo_lit"),
         ("photo", "tiff", "", "photo.tiff"),
@@ -136,11 +138,11 @@ def test_shares_are_the_same_whatever_was_written_before(tmp_path, processes):
 
 def test_names_that_differ_in_case_collide_where_the_file_system_says_so(tmp_path, monkeypatch):
     paths = [save(tmp_path / "x" / "a.png"), save(tmp_path / "y" / "A.png")]
-    ignores = folder._ignores_case(tmp_path / "not" / "there")
+    ignores = storage.ignores_case(tmp_path / "not" / "there")
     assert ignores == (tmp_path / "X").exists()
-    monkeypatch.setattr(folder, "_ignores_case", lambda _: True)
+    monkeypatch.setattr(storage, "ignores_case", lambda _: True)
     assert len(plan(paths, tmp_path / "out").problems) == 2
-    monkeypatch.setattr(folder, "_ignores_case", lambda _: False)
+    monkeypatch.setattr(storage, "ignores_case", lambda _: False)
     assert len(plan(paths, tmp_path / "out").problems) == 0
 
 
@@ -298,6 +300,74 @@ def test_the_result_does_not_depend_on_the_rest_of_the_run(tmp_path):
     restore_files(plan([tmp_path / "in"], tmp_path / "all").jobs, restore)
     restore_files(plan([tmp_path / "in" / "2.png"], tmp_path / "one").jobs, restore)
     assert (tmp_path / "all" / "2.png").read_bytes() == (tmp_path / "one" / "2.png").read_bytes()
+
+
+def test_pictures_of_equal_size_are_restored_together(tmp_path):
+    sizes = [(6, 5), (4, 7), (6, 5), (6, 5), (4, 7), (6, 5), (4, 7), (6, 5)]
+    for number, size in enumerate(sizes):
+        save(tmp_path / "in" / f"{number}.png", seed=number, size=size, channels=1 if number == 3 else 3)
+    save(tmp_path / "in" / "5.png", seed=5, dtype=np.uint16, size=(6, 5))
+    (tmp_path / "in" / "1b.png").write_text("not a picture")
+    jobs = plan([tmp_path / "in"], tmp_path / "out").jobs
+    batches: list[list[tuple]] = []
+    single: list[tuple] = []
+
+    def alone(array):
+        single.append((array.shape, array.dtype.name))
+        return invert(array)
+
+    def many(arrays):
+        batches.append([(array.shape, array.dtype.name) for array in arrays])
+        return [invert(array) for array in arrays]
+
+    failures: list[str] = []
+    summary = restore_files(jobs, alone, many=many, compare=True, failed=failures.append)
+    assert (summary.restored, summary.failed, len(failures)) == (8, 1, 1)
+    assert all(len(batch) > 1 and len(set(batch)) == 1 for batch in batches)
+    assert sorted([*single, *(kind for batch in batches for kind in batch)]) == sorted(
+        [((6, 5, 3), "uint8")] * 3 + [((4, 7, 3), "uint8")] * 3 + [((6, 5), "uint8"), ((6, 5, 3), "uint16")]
+    )
+    assert max(map(len, batches)) == 3
+    for number in range(8):
+        dark = read_picture(tmp_path / "in" / f"{number}.png").pixels
+        both = read_picture(tmp_path / "out" / f"{number}.png").pixels
+        np.testing.assert_array_equal(both, np.concatenate([dark, invert(dark)], axis=1))
+
+
+def test_batches_end_at_so_many_pictures_and_pixels(tmp_path, monkeypatch):
+    for number in range(40):
+        save(tmp_path / "in" / f"{number:02}.png", seed=number)
+    batches: list[int] = []
+
+    def many(arrays):
+        batches.append(len(arrays))
+        return [invert(array) for array in arrays]
+
+    def run(out):
+        batches.clear()
+        assert restore_files(plan([tmp_path / "in"], tmp_path / out).jobs, invert, many=many).restored == 40
+        return max(batches)
+
+    assert run("a") == 16
+    monkeypatch.setattr("lightendiff.folder._PIXELS_TOGETHER", 5 * 30 + 29)
+    assert run("b") == 5
+
+
+def test_a_batch_that_fails_is_tried_one_by_one(tmp_path):
+    for number in range(3):
+        save(tmp_path / "in" / f"{number}.png", seed=number)
+    bad = read_picture(tmp_path / "in" / "1.png").pixels
+
+    def alone(array):
+        if np.array_equal(array, bad):
+            raise RuntimeError("out of memory")
+        return invert(array)
+
+    failures: list[str] = []
+    jobs = plan([tmp_path / "in"], tmp_path / "out").jobs
+    summary = restore_files(jobs, alone, many=lambda arrays: [alone(array) for array in arrays], failed=failures.append)
+    assert (summary.restored, summary.failed) == (2, 1)
+    assert failures == [f"{tmp_path / 'in' / '1.png'}: RuntimeError: out of memory"]
 
 
 def test_format_compare_and_notes(tmp_path):

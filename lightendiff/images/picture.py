@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from PIL import UnidentifiedImageError
 
+from ..storage import why
+
 MAX_PIXELS = 300_000_000  # larger pictures are taken for decompression bombs; the largest phone cameras make 200 MP
 FORMATS = {  # the formats that can be written, by extension
     ".png": "PNG", ".apng": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".jpe": "JPEG", ".jfif": "JPEG",
     ".webp": "WEBP", ".tif": "TIFF", ".tiff": "TIFF", ".bmp": "BMP", ".dib": "BMP",
 }  # fmt: skip
-READABLE = (*FORMATS, ".gif")
+RAW = (".dng", ".nef", ".cr2", ".cr3", ".arw", ".raf", ".orf", ".rw2")  # cameras' own, read with rawpy
+READABLE = (*FORMATS, ".gif", *RAW)
 
 
 class ImageError(ValueError):
@@ -53,17 +55,15 @@ class Picture:
             raise ValueError(f"alpha: expected {expected}, got shape {alpha.shape} and dtype {alpha.dtype}")
 
 
-def shown(path: str | os.PathLike[str]) -> str:
-    """The path as one printable line, whatever characters or undecodable bytes are in it."""
-    return "".join(letter if letter.isprintable() else "?" for letter in os.fspath(path))
+def shown(path: object) -> str:
+    """The path or address as one printable line, whatever characters or undecodable bytes are in it."""
+    return "".join(letter if letter.isprintable() else "?" for letter in str(path))
 
 
 def reason(error: Exception) -> str:
     """What went wrong in reading or writing a picture, as one line for the user."""
     if isinstance(error, UnidentifiedImageError):
         return "not a PNG, JPEG, WebP, TIFF, BMP or GIF image"
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror
-    if isinstance(error, (ValueError, OSError)) and str(error):
-        return str(error).splitlines()[0]
+    if isinstance(error, (ValueError, OSError, ImportError)) and str(error):
+        return why(error)
     return f"damaged, or of a kind that is not supported ({type(error).__name__}: {error})".splitlines()[0]

@@ -129,8 +129,12 @@ def saved(array: np.ndarray, kind: str, **options: Any) -> bytes:
     return stream.getvalue()
 
 
-def encode_deep(array: np.ndarray) -> bytes:
-    """A 16-bit PNG file of (h, w, 1, 3 or 4), grey or RGB(A)."""
+def encoded_png(array: np.ndarray) -> bytes:
+    """A PNG file of (h, w, 1, 3 or 4) uint8 or uint16, grey or RGB(A).
+
+    With OpenCV's own settings a photo comes out a twentieth larger than with Pillow's best, in a tenth of the time, and
+    without holding the interpreter meanwhile, so that a restorer can go on.
+    """
     import cv2
 
     order = {3: cv2.COLOR_RGB2BGR, 4: cv2.COLOR_RGBA2BGRA}.get(array.shape[2])

@@ -9,17 +9,16 @@ from collections.abc import Iterator
 import numpy as np
 
 from .picture import Picture
-from .pixels import encode_deep, saved
+from .pixels import encoded_png, saved
 
 _KEPT = (b"cHRM", b"gAMA", b"sRGB", b"cICP", b"pHYs", b"tEXt", b"zTXt", b"iTXt", b"tIME")
-_LEVEL = 4  # of zlib: a photo comes out as small as with the usual 6, in less than half the time
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _AFTER_HEADER = len(_SIGNATURE) + 25  # position of the chunk that follows IHDR
 
 
 def encode_png(array: np.ndarray, picture: Picture, quality: int | None, notes: list[str]) -> bytes:
     """A PNG file of (h, w, 1 to 4) uint8 or uint16; the metadata becomes chunks. No note is ever needed."""
-    plain = _deep(array) if array.dtype == np.uint16 else saved(array, "PNG", compress_level=_LEVEL)
+    plain = _grey_with_alpha(array) if array.shape[2] == 2 else encoded_png(array)
     kept: list[tuple[bytes, bytes]] = list(picture.encoding.get("chunks", ()))
     if picture.icc_profile:
         kept.append((b"iCCP", b"ICC Profile\0\0" + zlib.compress(picture.icc_profile)))
@@ -50,11 +49,11 @@ def _chunk(name: bytes, body: bytes) -> bytes:
     return struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
 
 
-def _deep(array: np.ndarray) -> bytes:
-    """A 16-bit PNG of (h, w, 1 to 4), grey or RGB, with or without alpha."""
-    if array.shape[2] != 2:
-        return encode_deep(array)
-    # No library writes grey with alpha. Its pixels have four bytes, like those of 8-bit RGBA, and PNG filters and packs
+def _grey_with_alpha(array: np.ndarray) -> bytes:
+    """A PNG of (h, w, 2)."""
+    if array.dtype == np.uint8:
+        return saved(array, "PNG", compress_level=4)
+    # No library writes 16 bit of it. Its pixels have four bytes, like those of 8-bit RGBA, and PNG filters and packs
     # bytes, whatever they mean: such a file differs in the header's depth (16) and colour type (4) only.
-    plain = saved(np.ascontiguousarray(array.astype(">u2")).view(np.uint8), "PNG", compress_level=_LEVEL)
+    plain = encoded_png(np.ascontiguousarray(array.astype(">u2")).view(np.uint8))
     return plain[:8] + _chunk(b"IHDR", plain[16:24] + b"\x10\x04" + plain[26:29]) + plain[_AFTER_HEADER:]

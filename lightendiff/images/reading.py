@@ -11,21 +11,25 @@ from typing import Any
 
 from PIL import Image, JpegImagePlugin
 
+from ..storage import RemotePath, located
 from .exif import exif_of, valid_dpi
-from .picture import MAX_PIXELS, ImageError, Picture, reason, shown
+from .picture import MAX_PIXELS, RAW, ImageError, Picture, reason, shown
 from .pixels import decode_deep, decoded, kept_profile, loaded, split_alpha, turned
 from .png import kept_chunks
+from .raw import develop
 from .tiff import decode_tiff
 
 
-def read_picture(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS) -> Picture:
+def read_picture(path: str | os.PathLike[str] | RemotePath, *, max_pixels: int = MAX_PIXELS) -> Picture:
     """Read a PNG, JPEG, WebP, TIFF, BMP or GIF file, recognised by its content; of several frames the first.
 
-    Palettes, 1-bit, CMYK, Lab, 32-bit and floating-point pixels (in [0, 1]) become 8- or 16-bit grey or sRGB.
+    Palettes, 1-bit, CMYK, Lab, 32-bit and floating-point pixels (in [0, 1]) become 8- or 16-bit grey or sRGB. RAW
+    photos, recognised by their names' ends, are developed to 16 bit; that needs rawpy. The path may be an address of a
+    remote file, as in `storage`.
     Raises ImageError when the file is missing, damaged, of another kind, or has more than max_pixels pixels.
     """
     try:
-        return _decode(Path(path).read_bytes(), max_pixels)
+        return _decode(located(path).read_bytes(), max_pixels, str(path))
     except Exception as error:  # decoders raise nearly anything on damaged files
         raise ImageError(f"{shown(path)}: {reason(error)}") from error
 
@@ -33,14 +37,16 @@ def read_picture(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS) 
 def decode_picture(data: bytes, name: str, *, max_pixels: int = MAX_PIXELS) -> Picture:
     """As `read_picture`, from a file's content; the messages of errors call it `name`."""
     try:
-        return _decode(data, max_pixels)
+        return _decode(data, max_pixels, name)
     except Exception as error:
         raise ImageError(f"{shown(name)}: {reason(error)}") from error
 
 
-def _decode(data: bytes, max_pixels: int) -> Picture:
+def _decode(data: bytes, max_pixels: int, name: str) -> Picture:
     if not data:
         raise ValueError("the file is empty")
+    if Path(name).suffix.lower() in RAW:
+        return develop(data, max_pixels)
     if data[:4] in (b"II*\0", b"MM\0*", b"II+\0"):
         picture, orientation = decode_tiff(data, max_pixels)
     else:

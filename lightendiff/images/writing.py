@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-import secrets
 import struct
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from ..storage import RemotePath, located, write_whole
 from .picture import FORMATS, ImageError, Picture, reason, shown
 from .pixels import saved
 from .png import encode_png
@@ -23,19 +21,23 @@ _DEFAULT_QUALITY = 95
 
 
 def write_picture(
-    path: str | os.PathLike[str], picture: Picture, *, format: str | None = None, quality: int | None = None
+    path: str | os.PathLike[str] | RemotePath,
+    picture: Picture,
+    *,
+    format: str | None = None,
+    quality: int | None = None,
 ) -> tuple[str, ...]:
     """Write a picture as the format says, else as the extension says, else in its own format.
 
     quality (1–100) is for JPEG and WebP; without it a JPEG keeps its source's tables and a lossless WebP stays
-    lossless, everything else gets 95. The file appears only when whole: it is written under another name in the same
-    folder and then renamed. Returns notes on what the format could not hold. Raises ImageError; then nothing is left.
+    lossless, everything else gets 95. The path may be an address of a remote file, as in `storage`, which says how the
+    file appears only when whole. Returns notes on what the format could not hold. Raises ImageError; then nothing is
+    left.
     """
-    target = Path(path)
-    kind = _kind(picture, format or FORMATS.get(target.suffix.lower()), quality)
+    kind = _kind(picture, format or FORMATS.get(os.path.splitext(str(path))[1].lower()), quality)
     notes: list[str] = []
     try:
-        _write_whole(target, _encode(picture, kind, quality, notes))
+        write_whole(located(path), _encode(picture, kind, quality, notes))
     except Exception as error:
         raise ImageError(f"{shown(path)}: {reason(error)}") from error
     return tuple(notes)
@@ -61,19 +63,6 @@ def _kind(picture: Picture, format: str | None, quality: int | None) -> str:
     if quality is not None and not 1 <= quality <= 100:
         raise ValueError(f"quality: expected 1 to 100, got {quality}")
     return (format or (picture.format if picture.format in _ENCODERS else "PNG")).upper()
-
-
-def _write_whole(target: Path, data: bytes) -> None:
-    # A short name of its own, since the target's may already be as long as the file system allows.
-    temporary = target.with_name(f".lightendiff-{secrets.token_hex(8)}.part")
-    try:
-        with open(temporary, "xb") as file:
-            file.write(data)
-        os.replace(temporary, target)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
-        raise
 
 
 def _encode(picture: Picture, kind: str, quality: int | None, notes: list[str]) -> bytes:

@@ -1,0 +1,286 @@
+"""Where files are: paths of this machine, and addresses such as `s3://bucket/photos`, on whatever fsspec knows.
+
+Both have the few names of pathlib that are needed here (`name`, `stem`, `suffix`, `parent`, `with_name`, `/`,
+`read_bytes`, `str`); what else differs between them is a function below. fsspec is imported for addresses only.
+
+An address is known by its name: that two of them lead to one place can't be seen, other than for links and other
+spellings of local paths.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import re
+import secrets
+from collections.abc import Callable, Collection, Hashable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePath
+from typing import Any, Literal, TypeAlias
+
+_ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+(::[^/]*)*://")  # at least two letters: C:// is a drive
+_LOCAL = re.compile(r"(file|local)://")
+
+Failed = Callable[[str, str], object]  # name, reason
+
+
+@dataclass(frozen=True)
+class RemotePath:
+    """A file or folder on one of fsspec's file systems.
+
+    Attributes:
+        fs: the file system.
+        path: as that names it, without protocol and without a slash at the end.
+    """
+
+    fs: Any
+    path: str
+
+    @property
+    def name(self) -> str:
+        return self.path.rpartition("/")[2]
+
+    @property
+    def stem(self) -> str:
+        return PurePath(self.name).stem
+
+    @property
+    def suffix(self) -> str:
+        return PurePath(self.name).suffix
+
+    @property
+    def parent(self) -> RemotePath:
+        return RemotePath(self.fs, self.path.rpartition("/")[0])
+
+    def with_name(self, name: str) -> RemotePath:
+        return self.parent / name
+
+    def __truediv__(self, name: str | PurePath) -> RemotePath:
+        below = name.as_posix() if isinstance(name, PurePath) else name
+        return RemotePath(self.fs, f"{self.path.rstrip('/')}/{below}")
+
+    def read_bytes(self) -> bytes:
+        with _one_kind_of_error():
+            return self.fs.cat_file(self.path)
+
+    def __str__(self) -> str:
+        return self.fs.unstrip_protocol(self.path)
+
+
+Location: TypeAlias = Path | RemotePath
+
+
+def is_address(given: object) -> bool:
+    """Whether it's text such as `s3://bucket/photos`; `file://` is one, too."""
+    return isinstance(given, str) and _ADDRESS.match(given) is not None
+
+
+def located(given: str | os.PathLike[str] | RemotePath) -> Location:
+    """The location that a user's text, or a path, names. What follows `file://` is a path of this machine.
+
+    Raises:
+        ImportError: fsspec, or what it needs for this protocol, isn't installed.
+        ValueError: an unknown protocol, several protocols chained by `::`, or `.` or `..` in an address.
+        OSError: a server can't be reached.
+    """
+    if isinstance(given, RemotePath):
+        return given
+    if not isinstance(given, str) or not _ADDRESS.match(given):
+        return Path(given)
+    if here := _LOCAL.match(given):
+        return Path(given[here.end() :])
+    if "::" in given:  # the same file could be read under one name and replaced under another
+        raise ValueError("expected an address with one protocol, without ::")
+    try:
+        from fsspec.core import url_to_fs
+    except ImportError as error:
+        raise ImportError("addresses need fsspec: pip install 'lightendiff[remote]'") from error
+    with _one_kind_of_error():
+        fs, path = url_to_fs(given)
+    fs.invalidate_cache()  # what it may have listed before
+    if {".", ".."} & set(path.split("/")):
+        raise ValueError("expected an address without . or .. between slashes")
+    return RemotePath(fs, path)
+
+
+def why(error: Exception) -> str:
+    """What went wrong with a file, as one line for the user."""
+    said = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    return (said or type(error).__name__).splitlines()[0]
+
+
+@contextlib.contextmanager
+def _one_kind_of_error() -> Iterator[None]:
+    """Whatever a remote file system raises beside ValueError and ImportError, as an OSError."""
+    try:
+        yield
+    except FileNotFoundError as error:  # which has the name for a text
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT)) from error
+    except (OSError, ValueError, ImportError):
+        raise
+    except Exception as error:
+        raise OSError(f"{type(error).__name__}: {why(error)}") from error
+
+
+def kind(location: Location) -> Literal["file", "folder"]:
+    """What is there. OSError if that is neither or can't be known."""
+    if isinstance(location, RemotePath):
+        with _one_kind_of_error():
+            return "folder" if location.fs.info(location.path)["type"] == "directory" else "file"
+    if os.path.isdir(location):
+        return "folder"
+    if os.path.isfile(location):
+        return "file"
+    if os.path.lexists(location):
+        raise OSError(errno.EINVAL, "not a file or folder")
+    raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
+
+
+def identity(location: Location) -> Hashable:
+    """The same for every name of a file that exists: other spellings, links, other cases where the file system ignores
+    case. None for a path where nothing is; an address is its own."""
+    if isinstance(location, RemotePath):
+        return location
+    with contextlib.suppress(OSError):
+        status = location.stat()
+        return status.st_dev, status.st_ino
+    return None
+
+
+def walk(
+    root: Location, recursive: bool, extensions: Sequence[str], leave_out: Location, failed: Failed
+) -> list[tuple[Location, Path]]:
+    """The files below a folder that have one of these extensions, sorted by folder, and their names from there.
+
+    Hidden files and folders, and the folder `leave_out`, are left out; links are followed once. failed(name, reason)
+    is called for every folder that can't be listed.
+    """
+    folders: Iterator[tuple[Location, Path, list[str]]] = (
+        _walk_remote(root, recursive, leave_out, failed)
+        if isinstance(root, RemotePath)
+        else _walk_local(root, recursive, leave_out, failed)
+    )
+    found: list[tuple[Location, Path]] = []
+    for folder, below, names in folders:
+        known = (name for name in names if os.path.splitext(name)[1].lower() in extensions and name[0] != ".")
+        found += [(folder / name, below / name) for name in sorted(known)]
+    return [
+        (file, name) for file, name in found if not isinstance(file, Path) or file.is_file()
+    ]  # no pipes, dead links
+
+
+def _walk_local(
+    root: Path, recursive: bool, leave_out: Location, failed: Failed
+) -> Iterator[tuple[Path, Path, list[str]]]:
+    entered = {None, identity(root), identity(leave_out)}
+
+    def is_new(folder: str) -> bool:
+        known = identity(Path(folder))
+        new = known not in entered
+        entered.add(known)
+        return new
+
+    for folder, folders, files in os.walk(root, onerror=lambda e: failed(e.filename, why(e)), followlinks=True):
+        folders[:] = sorted(
+            name for name in folders if recursive and name[0] != "." and is_new(os.path.join(folder, name))
+        )
+        yield Path(folder), Path(folder).relative_to(root), files
+
+
+def _walk_remote(
+    root: RemotePath, recursive: bool, leave_out: Location, failed: Failed
+) -> Iterator[tuple[RemotePath, Path, list[str]]]:
+    depth = {} if recursive else {"maxdepth": 1}
+    with _one_kind_of_error():
+        for name, folders, files in root.fs.walk(root.path, on_error=lambda e: failed(str(root), why(e)), **depth):
+            folder = RemotePath(root.fs, name.rstrip("/"))
+            folders[:] = sorted(name for name in folders if name[:1] != "." and folder / name != leave_out)
+            yield folder, Path(name[len(root.path) :].strip("/")), [name for name in files if name]
+
+
+def present(locations: Collection[Location]) -> set[Location]:
+    """Those that exist. Of addresses, whole folders are listed, which takes a request for each of those only."""
+    found: set[Location] = {each for each in locations if isinstance(each, Path) and os.path.exists(each)}
+    remote = {each for each in locations if isinstance(each, RemotePath)}
+    for folder in {each.parent for each in remote}:
+        with contextlib.suppress(FileNotFoundError), _one_kind_of_error():
+            names = {name.strip("/") for name in folder.fs.ls(folder.path, detail=False)}
+            found |= {each for each in remote if each.parent == folder and each.path.strip("/") in names}
+    return found
+
+
+def lies_inside(folder: Location, root: Location) -> bool:
+    """Whether a folder lies in another one, links within that included."""
+    if isinstance(root, RemotePath) or isinstance(folder, RemotePath):
+        return ".." not in str(folder).split("/")
+    return Path(os.path.realpath(folder)).is_relative_to(os.path.realpath(root))
+
+
+def ignores_case(folder: Location) -> bool:
+    """Whether the file system of a folder, which need not exist yet, takes "a" and "A" for the same name."""
+    if isinstance(folder, RemotePath):
+        return False
+    for existing in (folder.absolute(), *folder.absolute().parents):
+        other = existing.with_name(existing.name.swapcase()) if existing.name else existing
+        if other != existing and existing.exists():
+            return identity(other) == identity(existing)
+    return os.name == "nt"
+
+
+def make_folder(location: Location) -> None:
+    """Make a folder and those above it, where the file system has any."""
+    if not isinstance(location, RemotePath):
+        location.mkdir(parents=True, exist_ok=True)
+    elif _renames(location.fs):
+        with _one_kind_of_error():
+            location.fs.makedirs(location.path, exist_ok=True)
+
+
+def write_whole(location: Location, data: bytes) -> None:
+    """Write a file in an existing folder: all of it, or nothing, and then what was there stays.
+
+    It is written under another name and then renamed. Stores that can't rename, such as S3, show an object only when
+    all of it has come.
+    """
+    # A short name of its own, since the target's may already be as long as the file system allows.
+    name = f".lightendiff-{secrets.token_hex(8)}.part"
+    if isinstance(location, RemotePath):
+        with _one_kind_of_error():
+            _write_remote(location.fs, location.path, location.with_name(name).path, data)
+        return
+    temporary = location.with_name(name)
+    try:
+        with open(temporary, "xb") as file:
+            file.write(data)
+        os.replace(temporary, location)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+        raise
+
+
+def _write_remote(fs: Any, path: str, temporary: str, data: bytes) -> None:
+    if not _renames(fs):
+        fs.pipe_file(path, data)
+        return
+    try:
+        fs.pipe_file(temporary, data)
+        try:
+            fs.mv(temporary, path)
+        except OSError:
+            if not fs.exists(path):
+                raise
+            fs.rm_file(path)  # some, SMB's for example, don't rename onto a file
+            fs.mv(temporary, path)
+    except BaseException:
+        with contextlib.suppress(Exception):
+            fs.rm_file(temporary)
+        raise
+
+
+def _renames(fs: Any) -> bool:
+    """Whether a file system moves files itself; fsspec's stand-in copies them, and takes * and [ for patterns."""
+    from fsspec import AbstractFileSystem
+
+    return type(fs).mv is not AbstractFileSystem.mv
