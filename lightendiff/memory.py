@@ -1,0 +1,111 @@
+"""How much memory there is, how much a picture takes, and the windows that follow from both.
+
+What a picture takes was measured on a CPU (benchmarks/RESULTS.md) and is meant to be an upper bound.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+import re
+from pathlib import Path
+
+import torch
+
+from .models.presets import RestorerConfig
+from .tiling import smallest_side
+
+WINDOW = 2048  # pixels to a side: without a limit of memory, larger pictures are restored in windows of so many pixels
+
+_OVERHEAD = 100 * 2**20  # whatever the size
+_PICTURE = 64  # bytes a pixel: the picture itself, restored, and others of its size being read and written
+_UNLIMITED_CONTEXT = 160  # a pixel, where the UNet sees the whole picture
+_SHARE = 0.75  # of what is free: others need memory, too
+
+_CONTROLLERS = {  # by the version of control groups: limit, use, and what of that the system can take back
+    2: ("memory.max", "memory.current", "inactive_file"),
+    1: ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
+}
+
+
+def needed(config: RestorerConfig, count: int, height: int, width: int, side: int | None) -> int:
+    """Bytes that restoring takes beside the loaded networks: `count` pictures in windows of at most `side` pixels."""
+    height, width = (-(-length // config.multiple) * config.multiple for length in (height, width))
+    window = height * width if side is None else min(height, side) * min(width, side)
+    return _OVERHEAD + count * (_picture_bytes(config) * height * width + _window_bytes(config) * window)
+
+
+def fit(
+    config: RestorerConfig, count: int, height: int, width: int, budget: float, largest: float = WINDOW**2
+) -> tuple[int, int | None]:
+    """How many of `count` pictures to restore at a time, and the side of the windows; None for whole pictures.
+
+    Args:
+        budget: bytes to keep to. Where they don't suffice, it's one picture in the smallest windows there can be.
+        largest: pixels that a window may have, however much memory there is.
+    """
+    height, width = (-(-length // config.multiple) * config.multiple for length in (height, width))
+    room = (budget - _OVERHEAD - _picture_bytes(config) * height * width) / _window_bytes(config)
+    pixels = max(0.0, min(room, largest, height * width))
+    side = None
+    if pixels < height * width:
+        short = min(height, width)
+        side = int(pixels / short if pixels > short**2 else math.sqrt(pixels)) // config.multiple * config.multiple
+        side = max(side, smallest_side(config.halo, config.multiple))
+    each = needed(config, 1, height, width, side) - _OVERHEAD
+    return int(max(1, min(count, (budget - _OVERHEAD) // each))), side
+
+
+def budget(device: torch.device) -> float:
+    """Bytes that restoring may take where no limit is given: most of what is free; infinite where that isn't known."""
+    if device.type == "cuda":
+        reserved = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        return _SHARE * (torch.cuda.mem_get_info(device)[0] + reserved)
+    rooms = [
+        *_system_room(Path("/proc/meminfo")),
+        *_control_group_rooms(Path("/proc/self/cgroup"), Path("/sys/fs/cgroup")),
+    ]
+    return _SHARE * min(rooms) / int(os.environ.get("LOCAL_WORLD_SIZE", "1")) if rooms else math.inf
+
+
+def held(device: torch.device) -> int:
+    """Bytes of a GPU's memory that PyTorch holds, or else of the machine's that this process does; 0 if unknown."""
+    if device.type == "cuda":
+        return torch.cuda.memory_allocated(device)
+    with contextlib.suppress(OSError, AttributeError):
+        return 1024 * int(re.search(r"VmRSS:\s*(\d+)", Path("/proc/self/status").read_text())[1])  # type: ignore[index]
+    return 0
+
+
+def _picture_bytes(config: RestorerConfig) -> int:
+    return _PICTURE + (_UNLIMITED_CONTEXT if config.context is None else 0)
+
+
+def _window_bytes(config: RestorerConfig) -> int:
+    """Bytes a pixel of a window: some pictures in float32, and features, of which those at half the size are most."""
+    return 100 + 11 * config.channels[0]
+
+
+def _system_room(meminfo: Path) -> list[int]:
+    with contextlib.suppress(OSError):
+        return [1024 * int(kilobytes) for kilobytes in re.findall(r"MemAvailable:\s*(\d+)", meminfo.read_text())]
+    return []
+
+
+def _control_group_rooms(groups: Path, root: Path) -> list[int]:
+    """What the limits of this process's control groups, those of a container for example, leave to it."""
+    rooms = []
+    with contextlib.suppress(OSError):
+        for line in groups.read_text().splitlines():
+            _, controllers, path = line.split(":", 2)
+            if controllers and "memory" not in controllers.split(","):
+                continue
+            base, names = (root / "memory", _CONTROLLERS[1]) if controllers else (root, _CONTROLLERS[2])
+            own = base / path.strip("/")
+            for folder in (own, *(above for above in own.parents if above.is_relative_to(base))):
+                with contextlib.suppress(OSError, ValueError):  # no such file, or "max"
+                    limit, used = (int((folder / name).read_text()) for name in names[:2])
+                    cache = re.search(rf"^{names[2]} (\d+)", (folder / "memory.stat").read_text(), re.MULTILINE)
+                    rooms.append(limit - used + (int(cache[1]) if cache else 0))
+    return rooms
