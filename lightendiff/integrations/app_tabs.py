@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import html
-import importlib.util
 import os
 import re
 from collections.abc import Callable, Iterator, Sequence
@@ -21,7 +20,7 @@ from .app_files import Limits, new_folder, reported, restore_batch, restore_phot
 if TYPE_CHECKING:
     from ..folder import Restore
 
-VIDEOS = (".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v")
+OTHER_VIDEOS = (".avi", ".mpg", ".mpeg", ".mts", ".m2ts", ".wmv", ".3gp")  # read, and written as Matroska
 
 _ONE_AT_A_TIME: dict[str, Any] = {"concurrency_id": "pipe", "concurrency_limit": 1}
 _PRIVATE: dict[str, Any] = {"queue": False, "api_visibility": "private"}
@@ -124,30 +123,38 @@ def batch_tab(pipe: LightenPipeline, settings: Settings, limits: Limits) -> None
 
 
 def video_tab(pipe: LightenPipeline, settings: Settings, limits: Limits) -> None:
-    """A video in, one of the same kind out; without PyAV, what to install."""
-    if importlib.util.find_spec("av") is None:
-        gr.Markdown("Videos need PyAV: `pip install 'lightendiff[video]'`, then start this page anew.")
+    """A video in, one of the same kind out, where that can be written; without PyAV, what to install."""
+    try:
+        from .video_files import ENCODERS
+    except ImportError as error:  # PyAV is missing, and the message says how to get it
+        gr.Markdown(f"{error}, then start this page anew.")
         return
 
-    video = gr.File(label=f"Video, up to {limits.megabytes:g} MB", file_types=list(VIDEOS), height=130)
+    kinds = [*ENCODERS, *OTHER_VIDEOS]
+    video = gr.File(label=f"Video, up to {limits.megabytes:g} MB", file_types=kinds, height=130)
     start, stop, download, status = _controls("Restore", "Download")
 
     def restore(video: str | None, strength: float, exposure: float, steps: float) -> Iterator[tuple]:
         if video is None:
             raise gr.Error("Choose a video first.", print_exception=False)
         source = Path(video)
-        options = {"strength": strength, "exposure": exposure, "num_inference_steps": int(steps)}
+        options: dict[str, Any] = {"strength": strength, "exposure": exposure, "num_inference_steps": int(steps)}
         yield gr.DownloadButton(value=None, interactive=False), "Starting"
         with _told(cache), new_folder(cache) as folder:
-            from .video import restore_video
+            from .video import VideoSummary, restore_video
 
             limits.check_file(source)
-            target = folder / f"{source.stem}-restored{source.suffix}"
-            for done, total in reported(lambda report: restore_video(
-                source, target, pipe, **options, progress=report
-            )):  # fmt: skip
+            kind = source.suffix if source.suffix.lower() in ENCODERS else ".mkv"
+            target = folder / f"{source.stem}-restored{kind}"
+            summaries: list[VideoSummary] = []
+
+            def work(report: Callable[..., None]) -> None:
+                summaries.append(restore_video(source, target, pipe, **options, progress=report))
+
+            for done, total in reported(work):
                 yield gr.skip(), f"{done} of {total} frames" if total else f"{done} frames"
-            yield gr.DownloadButton(value=str(target), interactive=True), "Restored."
+            text = ". Note: ".join((str(summaries[0]), *summaries[0].notes))
+            yield gr.DownloadButton(value=str(target), interactive=True), html.escape(text)
 
     cache = Path(video.GRADIO_CACHE)
     _start_and_stop(start, stop, restore, [video, *settings], [download, status], "restore_video")
