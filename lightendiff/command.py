@@ -14,10 +14,12 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, cast
+
+from .storage import is_address, located, make_folder, why
 
 if TYPE_CHECKING:
-    from .folder import Restore, Summary
+    from .folder import Restore, RestoreMany, Summary
     from .pipeline import LightenPipeline
 
 FAILED = 1  # exit codes: this, argparse's 2, and 128 + the number of the signal that ended the run
@@ -58,19 +60,20 @@ def build_parser(parser: argparse.ArgumentParser | None = None) -> argparse.Argu
         "input",
         metavar="INPUT",
         nargs="+",
-        help="a picture (PNG, JPEG, WebP, TIFF, BMP) or a folder; - reads one picture from standard input",
+        help="a picture (PNG, JPEG, WebP, TIFF, BMP, cameras' RAW) or a folder, on this machine or at an address such "
+        "as s3://bucket/photos; - reads one picture from standard input",
     )
     parser.add_argument(
         "-o",
         "--output",
         metavar="OUT",
         required=True,
-        help="folder to write to, made if missing; - writes the one picture to standard output",
+        help="folder or address to write to, made if missing; - writes the one picture to standard output",
     )
     add_debug(parser)
     files = parser.add_argument_group("files")
     files.add_argument("-r", "--recursive", action="store_true", help="enter subfolders; OUT gets the same structure")
-    files.add_argument("--format", choices=FORMATS, help="format to write (default: the input's)")
+    files.add_argument("--format", choices=FORMATS, help="format to write (default: the input's; TIFF for RAW photos)")
     files.add_argument(
         "--quality", metavar="1-100", type=number(int, 1, 100), help="of JPEG and WebP (default: the input's, else 95)"
     )
@@ -96,7 +99,7 @@ def add_debug(parser: argparse.ArgumentParser) -> None:
 
 
 def add_restoration(parser: argparse.ArgumentParser, tile: bool = True) -> None:
-    """What `load_restore` takes beside the weights; without `tile`, all but --tile."""
+    """What `load_restore` takes beside the weights; without `tile`, all but --tile and --max-memory."""
     how = parser.add_argument_group("restoration")
     how.add_argument("--steps", metavar="N", type=number(int, 1, 1000), help="sampling steps (default: the weights')")
     how.add_argument(
@@ -116,11 +119,19 @@ def add_restoration(parser: argparse.ArgumentParser, tile: bool = True) -> None:
         help="of the noise; every picture gets the same, whatever else is in the run (default: %(default)s)",
     )
     if tile:
-        how.add_argument(
+        memory = how.add_mutually_exclusive_group()
+        memory.add_argument(
             "--tile",
             metavar="N",
             type=number(int, 1, 2**31),
             help="restore in windows of at most N pixels to a side, to save memory (default: where that is needed)",
+        )
+        memory.add_argument(
+            "--max-memory",
+            metavar="GB",
+            type=number(float, 0, 1e6),
+            help="take at most so much memory, of the GPU where there is one, in windows as large as that allows "
+            "(default: what 4 megapixels take, or less where less is free)",
         )
 
 
@@ -160,7 +171,12 @@ def _check_output(output: str, error: Callable[[str], NoReturn]) -> None:
     extension = os.path.splitext(output)[1][1:].lower()
     if output == "-" or os.path.isdir(output):
         return
-    if os.path.lexists(output):
+    if is_address(output):
+        try:
+            located(output)
+        except (ImportError, ValueError, OSError) as reason:
+            error(f"argument -o/--output: {output}: {why(reason)}")
+    elif os.path.lexists(output):
         error(f"argument -o/--output: {output} is not a folder")
     if extension in FORMATS:
         error(f"argument -o/--output: expected a folder, {output} looks like a picture's name")
@@ -198,15 +214,18 @@ def _run(args: argparse.Namespace, error: Callable[[str], NoReturn]) -> int | No
     from . import folder
 
     rank, processes = (int(os.environ.get(name, default)) for name, default in (("RANK", "0"), ("WORLD_SIZE", "1")))
-    planned = folder.plan(
-        args.input,
-        args.output,
-        share=(rank, processes),
-        recursive=args.recursive,
-        format=args.format,
-        suffix=args.suffix,
-        skip_existing=args.skip_existing,
-    )
+    try:
+        planned = folder.plan(
+            args.input,
+            args.output,
+            share=(rank, processes),
+            recursive=args.recursive,
+            format=args.format,
+            suffix=args.suffix,
+            skip_existing=args.skip_existing,
+        )
+    except OSError as reason:
+        error(f"argument -o/--output: {args.output}: {why(reason)}")
 
     def say(line: str) -> None:
         tqdm.write(line, file=sys.stderr)
@@ -221,14 +240,15 @@ def _run(args: argparse.Namespace, error: Callable[[str], NoReturn]) -> int | No
     summary = folder.Summary()
     if planned.jobs:
         try:
-            os.makedirs(args.output, exist_ok=True)
+            make_folder(located(args.output))
         except OSError as reason:
-            error(f"argument -o/--output: {args.output}: {reason.strerror}")
+            error(f"argument -o/--output: {args.output}: {why(reason)}")
         restore = load_restore(args, error)
         with tqdm(total=len(planned.jobs), unit="image", disable=None, file=sys.stderr) as bar:
             summary = folder.restore_files(
                 planned.jobs,
                 restore,
+                many=_together(restore),
                 format=args.format,
                 quality=args.quality,
                 compare=args.compare,
@@ -257,7 +277,7 @@ def load_pipeline(args: argparse.Namespace, error: Callable[[str], NoReturn]) ->
             device = f"cuda:{int(os.environ.get('LOCAL_RANK', '0')) % torch.cuda.device_count()}"
         pipe = LightenPipeline.from_pretrained(args.weights, device=device, dtype=dtype)
         return pipe.compile() if args.compile else pipe
-    except (OSError, ValueError, RuntimeError, AssertionError) as reason:  # torch asserts that a device exists
+    except (OSError, ValueError, ImportError, RuntimeError, AssertionError) as reason:  # the last for devices, by torch
         if args.debug:
             traceback.print_exc()
         error(f"cannot load {args.weights or 'the weights'}: {reason}")
@@ -275,8 +295,17 @@ def restoring(pipe: LightenPipeline, args: argparse.Namespace) -> Restore:
         "exposure": args.exposure,
         "seed": args.seed,
         "tile": args.tile,
+        "max_memory": args.max_memory,
     }
     return partial(pipe, **{name: value for name, value in options.items() if value is not None})
+
+
+def _together(restore: Restore) -> RestoreMany | None:
+    """Several pictures at a time, for GPUs; on a CPU each takes as long as alone."""
+    device = getattr(getattr(restore, "func", None), "device", None)
+    if device is None or device.type != "cuda":
+        return None
+    return lambda pictures: cast(Any, restore)(pictures, batch_size=len(pictures))
 
 
 def _report(summary: Summary, say: Callable[[str], None], who: str) -> None:

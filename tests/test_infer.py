@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 
 import numpy as np
 import pytest
@@ -78,12 +78,49 @@ def test_options_reach_the_pipeline_and_the_files(tmp_path, fake):
 
     photo = save(tmp_path / "a.png", dtype=np.uint16)
     options = ["--steps", 3, "--strength", 0.5, "--seed", 7, "--device", "cpu", "--dtype", "float32", "--weights", "w"]
+    options += ["--max-memory", 1.5]
     files = ["--format", "webp", "--quality", 80, "--suffix", "_lit", "--compare"]
     assert run(photo, "-o", tmp_path / "out", *options, *files) == 0
-    assert fake.calls == [{"num_inference_steps": 3, "strength": 0.5, "seed": 7}]
+    assert fake.calls == [{"num_inference_steps": 3, "strength": 0.5, "seed": 7, "max_memory": 1.5}]
     assert fake.loaded == [{"path": "w", "device": "cpu", "dtype": torch.float32}]
     picture = read_picture(tmp_path / "out" / "a_lit.webp")
     assert (picture.format, picture.pixels.shape) == ("WEBP", (20, 56, 3))
+
+
+def test_addresses(tmp_path, fake, capsys):
+    pytest.importorskip("fsspec").filesystem("memory").store.clear()
+    for name in ("a.png", "sub/b.tif"):
+        save(tmp_path / "in" / name)
+    assert run(tmp_path / "in", "-o", "memory://up", "--recursive") == 0
+    assert run("memory://up", "-o", f"file://{tmp_path}/down", "--recursive", "--skip-existing") == 0
+    assert run("memory://up", "-o", "memory://again", "-r") == 0
+    assert run("memory://up", "-o", "memory://again", "-r", "--skip-existing") == 0
+    assert run("memory://up", "memory://none", "-o", "memory://up", "-r") == 1
+    output = capsys.readouterr()
+    assert [line.split(" in ")[0] for line in output.out.splitlines()] == [
+        *["2 restored, 0 skipped, 0 failed"] * 3, "0 restored, 2 skipped, 0 failed", "0 restored, 0 skipped, 3 failed",
+    ]  # fmt: skip
+    assert output.err.count("would overwrite an input") == 2
+    assert "failed: memory://none: No such file or directory" in output.err
+    for name in ("a.png", "sub/b.tif"):
+        dark = read_picture(tmp_path / "in" / name).pixels
+        np.testing.assert_array_equal(read_picture(f"memory://up/{name}").pixels, dark * 2)
+        np.testing.assert_array_equal(read_picture(tmp_path / "down" / name).pixels, dark * 4)
+
+
+def test_on_a_gpu_pictures_are_restored_together(fake, monkeypatch):
+    from functools import partial
+
+    pipe = fake()
+    restore = partial(pipe, seed=7)
+    assert command._together(restore) is None
+    monkeypatch.setattr(fake, "device", SimpleNamespace(type="cpu"), raising=False)
+    assert command._together(restore) is None
+    monkeypatch.setattr(fake, "device", SimpleNamespace(type="cuda"), raising=False)
+    many = command._together(restore)
+    assert many is not None
+    assert many([1, 2]) == [1, 2, 1, 2]  # twice the list, from a pipeline that doubles
+    assert fake.calls == [{"seed": 7, "batch_size": 2}]
 
 
 def test_failures_are_one_line_each_and_the_rest_goes_on(tmp_path, fake, capsys):
@@ -150,6 +187,9 @@ def test_the_limit_of_pixels_can_be_changed(tmp_path, fake, capsys):
         (["a.png", "-o", "out", "--suffix", "../x"], "expected a part of a file name, got '../x'"),
         (["a.png", "-o", "out", "--format", "gif"], "invalid choice: 'gif'"),
         (["a.png", "-o", "out", "--dtype", "int8"], "invalid choice: 'int8'"),
+        (["a.png", "-o", "out", "--tile", "400", "--max-memory", "2"], "not allowed with argument --tile"),
+        (["a.png", "-o", "out", "--max-memory", "-1"], "expected a number from 0 to 1e+06, got -1"),
+        (["a.png", "-o", "nowhere://out"], "-o/--output: nowhere://out: Protocol not known: nowhere"),
         (["a.png", "-o", "out.png"], "expected a folder, out.png looks like a picture's name"),
         ([str(ROOT / "infer.py"), "-o", str(ROOT / "infer.py")], "is not a folder"),
     ],
@@ -233,6 +273,31 @@ def test_same_seed_same_result_whatever_the_run(tmp_path, weights):
     assert run(tmp_path / "in" / "b.png", "-o", tmp_path / "one", *options, "--strength", 0) == 0
     dark, same = (read_picture(tmp_path / folder / "b.png").pixels for folder in ("in", "one"))
     np.testing.assert_array_equal(dark, same)
+
+
+def test_pictures_restored_together_are_those_restored_alone(tmp_path, weights):
+    from lightendiff.folder import plan, restore_files
+    from lightendiff.pipeline import LightenPipeline
+
+    for number in range(5):
+        save(tmp_path / "in" / f"{'x' * number + 'x'}.png", size=(16, 24), dtype=np.uint16)
+    pipe, sizes = LightenPipeline.from_pretrained(weights, device="cpu"), []
+
+    def many(arrays):
+        sizes.append(len(arrays))
+        return pipe(arrays, batch_size=len(arrays), seed=3, eta=1.0)
+
+    def alone(array):
+        return pipe(array, seed=3, eta=1.0)
+
+    for name, together in (("alone", None), ("together", many)):
+        restore_files(plan([tmp_path / "in"], tmp_path / name).jobs, alone, many=together)
+    assert sum(sizes) == 5
+    assert max(sizes) > 1
+    for path in (tmp_path / "alone").iterdir():
+        one, other = (read_picture(tmp_path / name / path.name).pixels for name in ("alone", "together"))
+        # but for rounding in another order; other noise would differ by thousands
+        np.testing.assert_allclose(one, other, atol=8, rtol=0)
 
 
 @pytest.mark.parametrize("processes", [2, 3])
