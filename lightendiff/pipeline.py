@@ -51,6 +51,13 @@ class LightenPipeline:
 
     Raises:
         ValueError: there is no such device, or `dtype` is another one.
+
+    Example:
+        >>> pipe = LightenPipeline.from_pretrained()
+        >>> dark = np.full((48, 64, 3), 12, np.uint8)
+        >>> restored = pipe(dark)
+        >>> restored.shape, restored.dtype, bool(restored.mean() > 3 * dark.mean())
+        ((48, 64, 3), dtype('uint8'), True)
     """
 
     def __init__(
