@@ -31,6 +31,8 @@ import yaml
 
 from lightendiff import command
 
+pytestmark = pytest.mark.filterwarnings("ignore:LightningCLI's args parameter")  # sys.argv is pytest's
+
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = [
     path
@@ -230,6 +232,10 @@ def check(load_script: Callable[[Path], ModuleType]) -> Callable[..., None]:
             )
             parser = importlib.import_module("lightendiff.cli.main").build_parser()
             parser.parse_args(rest[2:] if program != "lightendiff" else rest)
+        elif program == "python" and rest[0] == "-m":
+            assert importlib.util.find_spec(rest[1]), f"no such module: {rest[1]}"
+        elif program == "python" and rest[0] == "-c":
+            compile(rest[1], "-c", "exec")
         elif ours is not None:
             assert ours == 0 or program in ("python", "python3", *FOREIGN.split())
             script(words[ours:], mine)
