@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO, NoReturn
 
-from . import folder
+from . import folder, storage
 from .images import (
     FORMATS,
     ImageError,
@@ -58,9 +58,9 @@ def _restore(args: argparse.Namespace, load: Callable[[], folder.Restore], outpu
     picture = _read(args.input[0], int(args.max_megapixels * 1e6))
     if output is None:
         target = _target(picture, args)
-        if args.skip_existing and target.exists():
+        if args.skip_existing and storage.present([target]):
             return ()
-        target.parent.mkdir(parents=True, exist_ok=True)
+        storage.make_folder(target.parent)
         result = folder.restored(picture, load(), args.compare)
         return result.notes + write_picture(target, result, quality=args.quality)
     result = folder.restored(picture, load(), args.compare)
@@ -94,10 +94,10 @@ def _read(source: str, max_pixels: int) -> Picture:
     return read_picture(source, max_pixels=max_pixels)
 
 
-def _target(picture: Picture, args: argparse.Namespace) -> Path:
+def _target(picture: Picture, args: argparse.Namespace) -> storage.Location:
     """The file for a picture from standard input, which has no name, in the folder of outputs."""
     extension = next((extension for extension, kind in FORMATS.items() if kind == picture.format), ".png")
-    return Path(args.output) / folder.output_name(Path(f"stdin{extension}"), args.format, args.suffix)
+    return storage.located(args.output) / folder.output_name(Path(f"stdin{extension}"), args.format, args.suffix)
 
 
 def _named(args: argparse.Namespace) -> str:

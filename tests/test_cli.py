@@ -9,8 +9,10 @@ import io
 import math
 import os
 import shlex
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -239,6 +241,15 @@ def test_one_end_of_the_pipe(tmp_path: Path, doubling: None, monkeypatch: pytest
     sys.stdin = io.TextIOWrapper(io.BytesIO(photo.read_bytes()))
     assert run("restore", "-", "-o", tmp_path / "out", "--format", "webp", "--skip-existing") == 0
     assert (tmp_path / "out" / "stdin.webp").read_bytes() == b"mine"
+
+
+def test_from_a_pipe_to_an_address(doubling: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fsspec = pytest.importorskip("fsspec")
+    photo = save(tmp_path / "a.png")
+    Pipe(monkeypatch, photo.read_bytes())
+    assert run("restore", "-", "-o", "memory://from-a-pipe/out") == 0
+    (tmp_path / "result.png").write_bytes(fsspec.filesystem("memory").cat("/from-a-pipe/out/stdin.png"))
+    np.testing.assert_array_equal(read_picture(tmp_path / "result.png").pixels, read_picture(photo).pixels * 2)
 
 
 @pytest.mark.parametrize(
@@ -563,6 +574,18 @@ def test_what_convert_refuses(weights: Path, tmp_path: Path, capsys: pytest.Capt
     assert not (tmp_path / "out").exists()
 
 
+def test_weights_of_the_hub(
+    weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    hub = importlib.import_module("lightendiff.hub")
+    monkeypatch.setattr(hub, "download", lambda name: {"somebody/weights": weights}[name])
+    assert run("convert", "somebody/weights", tmp_path / "half", "--half") == 0
+    assert run("info", "somebody/weights") == 0
+    printed = capsys.readouterr().out.splitlines()
+    assert printed[0].startswith(f"inference folder → {tmp_path / 'half'}: ")
+    assert printed[1] == f"weights       {weights / FOLDER[1]}"
+
+
 def test_info_of_the_shipped_weights(capsys: pytest.CaptureFixture[str]) -> None:
     from lightendiff.pipeline import SHIPPED_WEIGHTS
 
@@ -619,6 +642,50 @@ def test_export_takes_its_options(
     assert rest == [str(tmp_path / "a.pt2"), "torch-export", 3]
     assert same_weights(model.restorer, load_restorer(weights))
     assert capsys.readouterr().out == f"{tmp_path / 'a.pt2'}: 0.2 MB\n"
+
+
+def test_video_takes_its_options(
+    weights: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("av")
+    video = importlib.import_module("lightendiff.integrations.video")
+    signature = inspect.signature(video.restore_video)
+    calls: list[dict[str, Any]] = []
+
+    def fake(*args: Any, **options: Any) -> Any:
+        calls.append(signature.bind(*args, **options).arguments)
+        options["progress"](1, 3)
+        return video.VideoSummary(frames=3, resumed=1, seconds=2.0, notes=["no sound"])
+
+    monkeypatch.setattr(video, "restore_video", fake)
+    assert run("video", "a.mp4", "b.mp4", "--weights", weights, *CPU) == 0
+    printed = capsys.readouterr()
+    assert printed.out == "2 frames restored in 2.0 s (1.00 frames/s), 1 by an earlier run\n"
+    assert printed.err.endswith("note: no sound\n")
+    options = {"--steps": 1, "--strength": 0.5, "--exposure": -1, "--seed": 4, "--smoothing": 2}
+    words = [word for pair in options.items() for word in pair]
+    assert run("video", "a.mp4", "b.mp4", "--weights", weights, *CPU, "--resume", *words) == 0
+    for call in calls:
+        assert same_weights(call.pop("pipe").restorer, load_restorer(weights))
+        del call["progress"]
+    names = {"source": "a.mp4", "target": "b.mp4"}
+    assert calls[0] == names | {"resume": False, "seed": 0}
+    chosen = {"num_inference_steps": 1, "strength": 0.5, "exposure": -1.0, "seed": 4, "smoothing": 2.0}
+    assert calls[1] == names | {"resume": True} | chosen
+
+
+def test_an_interrupted_video_says_how_to_go_on(
+    weights: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("av")
+
+    def interrupt(*args: Any, **options: Any) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(5)
+
+    monkeypatch.setattr(importlib.import_module("lightendiff.integrations.video"), "restore_video", interrupt)
+    assert run("video", "a.mp4", "b.mp4", "--weights", weights, *CPU) == 128 + signal.SIGTERM
+    assert "--resume goes on from there\ninterrupted\n" in capsys.readouterr().err
 
 
 def test_missing_extras_are_named(

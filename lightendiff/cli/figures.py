@@ -118,12 +118,16 @@ def measured(index: int, sample: Sample, answer: ev.Answer, measures: dict[str, 
         figures = row.figures, ev.measure(matched, reference)
     except ValueError as error:
         raise ValueError(f"{sample.name}: {error}") from error
-    values: list[Values] = []
-    for output, f in zip((row.output, matched), figures, strict=True):
-        delta_e = None if math.isnan(f.delta_e) else f.delta_e
-        perceptual = {name: measure(output, reference) for name, measure in measures.items()}
-        values.append({"psnr": f.psnr, "ssim": f.ssim, "delta_e": delta_e, **perceptual})
-    return Measured(index, Path(sample.name.split(" → ")[0]).name, row.figures, *values, row.seconds)
+    plain, bright = (
+        _values(output, reference, f, measures) for output, f in zip((row.output, matched), figures, strict=True)
+    )
+    return Measured(index, Path(sample.name.split(" → ")[0]).name, row.figures, plain, bright, row.seconds)
+
+
+def _values(output: np.ndarray, reference: np.ndarray, f: ev.Figures, measures: dict[str, Measure]) -> Values:
+    delta_e = None if math.isnan(f.delta_e) else f.delta_e
+    perceptual = {name: measure(output, reference) for name, measure in measures.items()}
+    return {"psnr": f.psnr, "ssim": f.ssim, "delta_e": delta_e, **perceptual}
 
 
 def at_brightness_of(reference: np.ndarray, picture: np.ndarray) -> np.ndarray:

@@ -5,6 +5,7 @@ All are read without running anything that is pickled in them.
 
 from __future__ import annotations
 
+import io
 import os
 import zipfile
 from collections.abc import Iterable, Mapping
@@ -17,6 +18,7 @@ import yaml
 from safetensors import safe_open
 from torch import Tensor
 
+from ..atomic import replace_files
 from ..checkpoints import (
     WEIGHTS_NAME,
     CheckpointError,
@@ -53,11 +55,16 @@ def read_weights(path: str | os.PathLike[str]) -> Weights:
 
     Args:
         path: an inference folder, the `.safetensors` file in it, a checkpoint of train.py (the averaged weights, where
-            the run averaged them), or the published checkpoint. Files are recognised by their content.
+            the run averaged them), the published checkpoint, or `owner/name` on the Hugging Face Hub. Files are
+            recognised by their content.
 
     Raises:
-        FileNotFoundError, CheckpointError: as `load_restorer`.
+        FileNotFoundError, CheckpointError, ImportError, ConnectionError: as `load_restorer`.
     """
+    if isinstance(path, str) and not os.path.exists(path):
+        from .. import hub
+
+        path = hub.download(path) if hub.is_repository(path) else path
     path = Path(path)
     if path.is_file() and _is_lightning(path):
         return _read_training(path)
@@ -83,14 +90,10 @@ def write_published(restorer: Restorer, path: str | os.PathLike[str]) -> None:
         got = "other widths or another schedule" if preset is None else f"the preset {preset}"
         raise ValueError(f"restorer: expected the preset paper, which the published layout is for, got {got}")
     named = {f"module.{published_name(n)}": t.cpu().float().contiguous() for n, t in restorer.state_dict().items()}
-    path = Path(path)
+    path, content = Path(path), io.BytesIO()
+    torch.save({"step": 0, "epoch": 0, "state_dict": named}, content)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        torch.save({"step": 0, "epoch": 0, "state_dict": named}, temporary)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    replace_files({path: content.getbuffer()})
 
 
 def preset_of(config: RestorerConfig) -> PresetName | None:
