@@ -12,6 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ..precision import has_native_bfloat16
+
 NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)  # of the quintic iteration: steep at 0, near 1 for all singular values
 OTHERS = 0.3  # share of Muon's learning rate that the rest gets
 RMS = 0.2  # root mean square of an update at learning rate 1, as AdamW's usually has
@@ -75,11 +77,11 @@ def split_parameters(module: nn.Module, apart: Iterable[str]) -> tuple[list[Tens
 
 
 def orthogonalised(matrix: Tensor, iterations: int = 5) -> Tensor:
-    """Near U·Vᵀ of matrix = U·S·Vᵀ, float32 (m, n), by Newton and Schulz's iteration in bfloat16: singular values come
-    to lie in about [0.7, 1.2].
+    """Near U·Vᵀ of matrix = U·S·Vᵀ, float32 (m, n), by Newton and Schulz's iteration in bfloat16 where
+    the device computes in it: singular values come to lie in about [0.7, 1.2].
     """
     a, b, c = NEWTON_SCHULZ
-    x = matrix.bfloat16()
+    x = matrix.bfloat16() if has_native_bfloat16(matrix.device) else matrix.float()
     if tall := x.shape[0] > x.shape[1]:
         x = x.T
     x = x / (x.norm() + 1e-7)
