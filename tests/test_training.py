@@ -267,6 +267,16 @@ def test_only_some_pictures_of_a_batch_are_decoded(monkeypatch: pytest.MonkeyPat
     assert decoded == [1]
 
 
+def test_the_unet_alone_can_be_tuned_on_its_trajectories() -> None:
+    module = LatentDiffusion(preset="tiny", joint_from_step=0, detail_count=0)
+    losses = module.losses(module.augment(batch(), module.generator(0)), module.generator(0))
+    assert losses.keys() == {"latent"}
+    losses["latent"].backward()
+    trained = {name for name, p in module.restorer.named_parameters() if p.grad is not None}
+    assert {name.split(".")[0] for name in trained} == {"unet", "model"}
+    assert not any("decoder" in name or "levels" in name for name in trained)
+
+
 def test_frozen_phase_trains_only_the_diffusion_model() -> None:
     module = LatentDiffusion(preset="tiny", joint_from_step=5)
     losses = module.losses(module.augment(batch(), module.generator(0)), module.generator(1))
@@ -311,7 +321,7 @@ def test_unpaired_regime_puts_the_dark_reflectance_under_the_other_illumination(
     [
         ({"preset": "huge"}, r"preset: expected one of \['default', 'paper', 'tiny'\], got 'huge'"),
         ({"preset": "tiny", "regime": "half"}, "regime: expected 'paired' or 'unpaired', got 'half'"),
-        ({"preset": "tiny", "detail_count": 0}, "detail_count: expected at least 1 or null, got 0"),
+        ({"preset": "tiny", "detail_count": -1}, "detail_count: expected at least 0 or null, got -1"),
         ({"preset": "tiny", "detail": (48, 64)}, r"detail: expected multiples of 32, got \(48, 64\)"),
         ({"preset": "tiny", "regime": "unpaired", "joint_from_step": 5}, "joint_from_step: image losses need pairs"),
     ],

@@ -33,7 +33,8 @@ class LatentDiffusion(RestorationTraining):
         rollout_steps: the numbers of sampling steps that are drawn from; repeat one to favour it.
         latent_weight: weight of the latent loss on the sampled latent in the joint phase.
         detail: (height, width) of the window, in pixels; null for the whole crop.
-        detail_count: how many pictures of a batch the encoder and the decoder work on; null for all.
+        detail_count: how many pictures of a batch the encoder and the decoder work on; null for all, 0 to tune the
+            UNet alone on its own trajectories, with the latent loss only.
         reexpose_probability: how many pictures of the joint phase are relit.
         ssim_weight: weight of 1 − SSIM in image losses.
         matched_weight: share of the brightness-matched image loss.
@@ -64,8 +65,8 @@ class LatentDiffusion(RestorationTraining):
         grid = self.restorer.config.multiple
         if detail is not None and any(side < 1 or side % grid for side in detail):
             raise ValueError(f"detail: expected multiples of {grid}, got {tuple(detail)}")
-        if detail_count is not None and detail_count < 1:
-            raise ValueError(f"detail_count: expected at least 1 or null, got {detail_count}")
+        if detail_count is not None and detail_count < 0:
+            raise ValueError(f"detail_count: expected at least 0 or null, got {detail_count}")
         self.detail, self.detail_count = detail, detail_count
         self.latent_weight, self.reexpose_probability = latent_weight, reexpose_probability
         self.ssim_weight, self.matched_weight, self.consistency_weight = ssim_weight, matched_weight, consistency_weight
@@ -122,6 +123,8 @@ class LatentDiffusion(RestorationTraining):
         model = self.restorer.model
         sampled = self.rollout(latent, condition, generator)
         losses = {"latent": self.latent_weight * F.mse_loss(sampled, target_latent)}
+        if self.detail_count == 0:
+            return losses
         some = slice(self.detail_count)
         dark, target, latents = self.cut_window(batch["dark"][some], batch["target"][some], sampled[some], generator)
         if self.reexpose_probability > 0:
