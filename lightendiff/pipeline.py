@@ -15,7 +15,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from . import compilation, fallback
+from . import compilation, fallback, memory
 from .checkpoints import CONFIG_NAME, load_restorer, save_restorer
 from .models.presets import RestorerConfig
 from .restorer import Generators, Restorer, StepCallback
@@ -24,7 +24,6 @@ from .tiling import smallest_side
 SHIPPED_WEIGHTS = Path(__file__).parent / "weights" / "default"
 OVERSHOOT = 1e-5  # what rounding may carry a float pixel beyond [0, 1], through a colour space and back for example
 
-WINDOW = 2048  # pixels: larger pictures are restored in windows of so many to a side
 MAX_EXPOSURE = 3.0  # stops
 
 ImageT = TypeVar("ImageT")
@@ -107,6 +106,7 @@ class LightenPipeline:
         dtype = self._chosen_dtype or _best_precision(self.restorer.config, device)
         self.restorer.autocast_dtype = None if dtype == torch.float32 else dtype
         self.restorer.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # not in torch's stub
+        self._held = memory.held(device)
         return self
 
     def compile(self, backend: compilation.Backend = "inductor") -> LightenPipeline:
@@ -150,6 +150,7 @@ class LightenPipeline:
         callback: StepCallback | None = None,
         batch_size: int = 1,
         tile: int | None = None,
+        max_memory: float | None = None,
     ) -> ImageT:
         """Restore a picture, or a list of them.
 
@@ -189,7 +190,12 @@ class LightenPipeline:
                 each batch.
             batch_size: how many pictures of equal size are restored at a time; more are quicker on a GPU.
             tile: encode and decode in windows of at most so many pixels to a side, which limits the memory to that of
-                one window; the result is the same. None for windows only where a batch is larger than one of them.
+                one window; the result is the same. None for windows of so many pixels as one of 2048 to a side, or
+                fewer where less memory is free, and only where a picture is larger than that.
+            max_memory: in place of `tile`, the most memory to take, in GB: of a GPU where the pipeline is on one, else
+                of the machine, including what the process held when the pipeline was made. Windows become as large as
+                that allows. By an estimate that is meant to be an upper bound, measured on a CPU with the package's
+                own architecture.
 
         Returns:
             The type that came in.
@@ -197,7 +203,8 @@ class LightenPipeline:
         Raises:
             TypeError: a picture or an option is of another type or dtype than these.
             ValueError: a picture has another shape, no pixels, or values that are NaN or outside [0, 1]; an option is
-                out of its range; generators don't match the pictures. For a list the message has the picture's index.
+                out of its range; `max_memory` doesn't suffice for the smallest windows; generators don't match the
+                pictures. For a list the message has the picture's index.
             RuntimeError: memory runs out even in small windows on the CPU, or the networks' output isn't finite even in
                 float32.
         """
@@ -209,6 +216,10 @@ class LightenPipeline:
         if tile is not None:
             config = self.restorer.config
             tile = _integer("tile", tile, smallest_side(config.halo, config.multiple))
+        if max_memory is not None:
+            max_memory = _number("max_memory", max_memory, 0, float("inf"))
+            if tile is not None:
+                raise ValueError(f"expected tile or max_memory, got both, {tile} and {max_memory:g}")
         many = isinstance(image, (list, tuple))
         given: list[Any] = list(image) if isinstance(image, (list, tuple)) else [image]
         pictures = [_picture(each, f"image[{i}]" if many else "image") for i, each in enumerate(given)]
@@ -217,7 +228,7 @@ class LightenPipeline:
         if strength == 0:
             results = [each.detach().clone() if isinstance(each, Tensor) else each.copy() for each in given]
         else:
-            results = self._restored(pictures, generators, strength, batch_size, tile, options)
+            results = self._restored(pictures, generators, strength, batch_size, tile, max_memory, options)
         if not many:
             return results[0]
         return cast(ImageT, tuple(results) if isinstance(image, tuple) else results)
@@ -271,6 +282,7 @@ class LightenPipeline:
         strength: float,
         batch_size: int,
         tile: int | None,
+        max_memory: float | None,
         options: dict[str, Any],
     ) -> list[Any]:
         # Made outside of inference mode, so that callers may go on to use the results in training.
@@ -279,17 +291,39 @@ class LightenPipeline:
         targets = [output[i] for output in outputs for i in range(len(output))]
         if len(set(generators)) < len(generators):
             batch_size = 1  # drawing in turn, a picture must have drawn all of its noise before the next one begins
+        batches = self._batches_and_windows([source.shape[1:] for source in sources], batch_size, tile, max_memory)
         with torch.inference_mode():
-            for batch in _batches([source.shape[1:] for source in sources], batch_size):
+            for batch, window in batches:
                 dark = torch.cat([_to_unit(sources[i], self.device) for i in batch])
-                whole = tile is None and dark[:, 0].numel() <= WINDOW**2
                 drawn = [generators[i] for i in batch]
-                restored = fallback.restore(self.restorer, dark, drawn, None if whole else tile or WINDOW, **options)
+                restored = fallback.restore(self.restorer, dark, drawn, window, **options)
                 if strength < 1:
                     restored = torch.lerp(dark, restored, strength)
                 for i, pixels in zip(batch, restored, strict=True):
                     _from_unit(pixels, targets[i])
         return [picture.back(output) for picture, output in zip(pictures, outputs, strict=True)]
+
+    def _batches_and_windows(
+        self, sizes: Sequence[torch.Size], batch_size: int, tile: int | None, max_memory: float | None
+    ) -> list[tuple[list[int], int | None]]:
+        """Indices of the pictures to restore together, and in windows of what side; None for whole pictures."""
+        result: list[tuple[list[int], int | None]] = []
+        for batch in _batches(sizes, batch_size):
+            count, window = len(batch), tile
+            if tile is None:
+                config, (height, width) = self.restorer.config, sizes[batch[0]]
+                if max_memory is None:
+                    count, window = memory.fit(config, count, height, width, memory.budget(self.device))
+                else:
+                    budget = 1e9 * max_memory - self._held
+                    count, window = memory.fit(config, count, height, width, budget, largest=float("inf"))
+                    if (least := memory.needed(config, 1, height, width, window)) > budget:
+                        raise ValueError(
+                            f"max_memory: expected at least {(least + self._held) / 1e9:.2f} GB for a picture of "
+                            f"{width}×{height}, got {max_memory:g}"
+                        )
+            result += [(batch[k : k + count], window) for k in range(0, len(batch), count)]
+        return result
 
 
 # ---- every type of picture as one kind of tensor, and back

@@ -12,7 +12,7 @@ from PIL import Image
 from torch import Tensor, nn
 from torchvision import tv_tensors
 
-from lightendiff import pipeline
+from lightendiff import memory, pipeline
 from lightendiff.models.presets import PRESETS
 from lightendiff.pipeline import LightenPipeline
 from lightendiff.restorer import Restorer
@@ -360,15 +360,30 @@ def test_windows_are_used_where_a_picture_is_larger_than_one(monkeypatch: pytest
     monkeypatch.setattr(pipe.restorer, "forward", record)
     array = make_array(100, 600, 3, dtype="float32")
     whole = pipe(array)
-    monkeypatch.setattr(pipeline, "WINDOW", 200)  # squared, fewer pixels than the picture has
-    with pytest.raises(ValueError, match="tile"):
-        pipe(array)
     smaller = pipe(array, tile=352)
-    monkeypatch.setattr(pipeline, "WINDOW", 384)
+    fit = memory.fit
+    monkeypatch.setattr(memory, "fit", lambda *arguments: fit(*arguments, largest=384**2))
     windows = pipe(make_array(400, 400, 3, dtype="float32"))
-    assert used == [None, 200, 352, 384]
+    monkeypatch.undo()
+    monkeypatch.setattr(pipe.restorer, "forward", record)
+    monkeypatch.setattr(memory, "budget", lambda device: memory.needed(pipe.restorer.config, 1, 100, 600, 352))
+    scarce = pipe([array, array], batch_size=2)  # too little for both at once, or for one of them whole
+    assert used == [None, 352, 384, 352, 352]
+    np.testing.assert_array_equal(scarce[0], smaller)
     np.testing.assert_allclose(smaller, whole, atol=SLACK)
     assert windows.shape == (400, 400, 3)
+
+
+def test_max_memory_makes_windows_as_large_as_it_allows(monkeypatch: pytest.MonkeyPatch) -> None:
+    pipe = LightenPipeline(make_restorer(), device="cpu", dtype=torch.float32)
+    array, config = make_array(100, 600, 3, dtype="float32"), pipe.restorer.config
+    monkeypatch.setattr(pipe, "_held", 10**9)
+    limit = (10**9 + memory.needed(config, 1, 100, 600, 352)) / 1e9
+    assert np.array_equal(pipe(array, max_memory=limit + 1e-9), pipe(array, tile=352))
+    assert np.array_equal(pipe(array, max_memory=100), pipe(array))
+    message = rf"max_memory: expected at least {limit:.2f} GB for a picture of 600×100, got {limit - 0.01:g}"
+    with pytest.raises(ValueError, match=message):
+        pipe([array[:9], array], max_memory=limit - 0.01)
 
 
 def test_strength_zero_runs_nothing(pipe: LightenPipeline) -> None:
@@ -462,6 +477,9 @@ def test_rounding_errors_beyond_the_range_are_forgiven(pipe: LightenPipeline) ->
     [
         ({"exposure": 3.5}, ValueError, "exposure: expected a number from -3.0 to 3.0, got 3.5"),
         ({"tile": 100}, ValueError, "tile: expected an integer of at least 352, got 100"),
+        ({"tile": 352, "max_memory": 2}, ValueError, "expected tile or max_memory, got both, 352 and 2"),
+        ({"max_memory": -1}, ValueError, "max_memory: expected a number from 0 to inf, got -1"),
+        ({"max_memory": "2 GB"}, TypeError, "max_memory: expected a number, got '2 GB'"),
         ({"strength": 1.5}, ValueError, "strength: expected a number from 0 to 1, got 1.5"),
         ({"strength": float("nan")}, ValueError, "strength: .* got nan"),
         ({"strength": "all"}, TypeError, "strength: expected a number, got 'all'"),

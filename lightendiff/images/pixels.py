@@ -132,13 +132,14 @@ def saved(array: np.ndarray, kind: str, **options: Any) -> bytes:
 def encoded_png(array: np.ndarray) -> bytes:
     """A PNG file of (h, w, 1, 3 or 4) uint8 or uint16, grey or RGB(A).
 
-    With OpenCV's own settings a photo comes out a twentieth larger than with Pillow's best, in a tenth of the time, and
-    without holding the interpreter meanwhile, so that a restorer can go on.
+    In a photo's noise zlib finds runs of a byte at most, and looking for no more takes a third of the time for the same
+    size. OpenCV doesn't hold the interpreter meanwhile, so that a restorer can go on.
     """
     import cv2
 
     order = {3: cv2.COLOR_RGB2BGR, 4: cv2.COLOR_RGBA2BGRA}.get(array.shape[2])
-    done, data = cv2.imencode(".png", array if order is None else cv2.cvtColor(array, order))
+    settings = [cv2.IMWRITE_PNG_COMPRESSION, 1, cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_RLE]
+    done, data = cv2.imencode(".png", array if order is None else cv2.cvtColor(array, order), settings)
     if not done:
         raise ValueError("OpenCV can't encode it")
     return data.tobytes()
