@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +17,8 @@ from .sampling import Callback as StepCallback
 from .sampling import Predict, sample
 from .scheduler import Generators, gaussian_noise
 from .tiling import Tile, split
+
+Length = TypeVar("Length", int, Tensor)
 
 
 class Restorer(nn.Module):
@@ -141,11 +144,11 @@ class Restorer(nn.Module):
 
     def _seen_size(self, height: int, width: int) -> tuple[int, int]:
         """Size in which the UNet sees a padded picture, in multiples of `multiple`."""
-        limit, multiple = self.config.context, self.config.multiple
+        limit = self.config.context
         if limit is None or max(height, width) <= limit:
             return height, width
-        scale = limit / max(height, width)
-        return tuple(max(1, round(side * scale / multiple)) * multiple for side in (height, width))  # type: ignore[return-value]
+        longest, multiple = max(height, width), self.config.multiple
+        return tuple(max(1, seen_units(side, longest, limit, multiple)) * multiple for side in (height, width))  # type: ignore[return-value]
 
     def sample_latent(
         self,
@@ -213,6 +216,11 @@ class Restorer(nn.Module):
         if self.autocast_dtype is None:
             return nullcontext()
         return torch.autocast(device.type, self.autocast_dtype)
+
+
+def seen_units(side: Length, longest: Length, limit: int, multiple: int) -> Length:
+    """`side · limit / longest` in units of `multiple`, rounded; in integers, which are the same on every machine."""
+    return (2 * side * limit + longest * multiple) // (2 * longest * multiple)
 
 
 def _pad(image: Tensor, multiple: int) -> Tensor:

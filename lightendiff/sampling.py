@@ -62,7 +62,7 @@ def sample(
     pairs = pairwise([*timesteps, -1])
     bar = tqdm(pairs, total=len(timesteps), desc="sampling", leave=False, disable=not progress)
     for index, (t, t_prev) in enumerate(bar):
-        output = predict(x, torch.full((len(x),), t, dtype=torch.int64, device=x.device))
+        output = predict(x, torch.full((x.shape[0],), t, dtype=torch.int64, device=x.device))
         x, x0 = scheduler.step(output, t, x, eta=eta, generator=generator, prev_timestep=t_prev)
         if callback is not None:
             callback(index, t, x0)
