@@ -15,7 +15,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from . import compilation, fallback, memory
+from . import compilation, fallback, hub, memory
 from .checkpoints import CONFIG_NAME, load_restorer, save_restorer
 from .models.presets import RestorerConfig
 from .restorer import Generators, Restorer, StepCallback
@@ -79,9 +79,12 @@ class LightenPipeline:
         Args:
             path: a folder written by `save_pretrained` or by training, the `.safetensors` file in it, or the published
                 `stage2_weight.pth.tar`, recognised by its content. None for the weights that come with the package.
+                Text of the form `owner/name` or `owner/name@revision` that is no path of this machine is a repository
+                on the Hugging Face Hub, of which the first two of these files are downloaded.
 
         Raises:
             FileNotFoundError: nothing is there, or the package came without weights.
+            ImportError, ConnectionError: of the Hub; see `hub.download`.
             CheckpointError: what is there is no usable checkpoint; see `checkpoints.load_restorer`.
             ValueError: as the constructor.
         """
@@ -99,6 +102,31 @@ class LightenPipeline:
         With `half` the weights are stored as float16, in half the space; those that need more digits are rounded.
         """
         save_restorer(self.restorer, folder, half)
+
+    def push_to_hub(
+        self,
+        name: str,
+        *,
+        private: bool = False,
+        half: bool = False,
+        card: str | None = None,
+        message: str = "Weights",
+    ) -> str:
+        """Upload what `save_pretrained` writes, and a model card, to the Hugging Face Hub: `from_pretrained(name)`.
+
+        Args:
+            name: `owner/name`; made where it doesn't exist, `private` or for everyone.
+            half: as `save_pretrained`'s.
+            card: text of the model card; None for a short one, where the repository has none yet.
+            message: of the commit.
+
+        Returns:
+            The commit's address.
+
+        Raises:
+            ImportError, ValueError, OSError: see `hub.upload`.
+        """
+        return hub.upload(self.restorer, name, private, half, card, message)
 
     def to(self, device: str | torch.device) -> LightenPipeline:
         """Move to a device and return self; a precision that wasn't given is chosen anew."""
