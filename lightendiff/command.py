@@ -54,7 +54,8 @@ def build_parser(parser: argparse.ArgumentParser | None = None) -> argparse.Argu
     )
     parser.epilog = (
         "Exit code: 0 when all went well, 1 when any picture failed, 2 for wrong arguments, 130 after Ctrl-C. "
-        "Under torchrun (or with RANK and WORLD_SIZE set) every process restores its share of the pictures."
+        "Under torchrun (or with RANK and WORLD_SIZE set) every process restores its share of the pictures; under "
+        "torchrun it exits with 0 even if some failed, since torchrun would end the others."
     )
     parser.add_argument(
         "input",
@@ -261,7 +262,8 @@ def _run(args: argparse.Namespace, error: Callable[[str], NoReturn]) -> int | No
     _report(summary, say, f"process {rank} of {processes}: " if processes > 1 else "")
     if summary.interrupted:
         return None
-    return FAILED if summary.failed else 0
+    # torchrun ends all processes when one exits with anything but 0, and their pictures needn't suffer for that.
+    return FAILED if summary.failed and "TORCHELASTIC_RUN_ID" not in os.environ else 0
 
 
 def load_pipeline(args: argparse.Namespace, error: Callable[[str], NoReturn]) -> LightenPipeline:

@@ -138,6 +138,14 @@ def test_failures_are_one_line_each_and_the_rest_goes_on(tmp_path, fake, capsys)
     assert output.out.startswith("1 restored, 0 skipped, 3 failed")
 
 
+def test_a_failed_picture_does_not_end_the_other_processes_of_torchrun(tmp_path, fake, capsys, monkeypatch):
+    save(tmp_path / "in" / "a.png")
+    (tmp_path / "in" / "b.png").write_bytes(b"")
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "none")
+    assert run(tmp_path / "in", "-o", tmp_path / "out") == 0
+    assert capsys.readouterr().out.startswith("1 restored, 0 skipped, 1 failed")
+
+
 def test_skip_existing(tmp_path, fake, capsys):
     save(tmp_path / "in" / "a.png")
     save(tmp_path / "in" / "b.png")
