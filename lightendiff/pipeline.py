@@ -18,7 +18,7 @@ from torch import Tensor
 from . import compilation, fallback, hub, memory
 from .checkpoints import CONFIG_NAME, load_restorer, save_restorer
 from .models.presets import RestorerConfig
-from .restorer import Generators, Restorer, StepCallback
+from .restorer import Adjust, Generators, Restorer, StepCallback
 from .tiling import smallest_side
 
 SHIPPED_WEIGHTS = Path(__file__).parent / "weights" / "default"
@@ -175,6 +175,7 @@ class LightenPipeline:
         generator: Generators = None,
         strength: float = 1.0,
         exposure: float = 0.0,
+        adjust: Adjust | None = None,
         callback: StepCallback | None = None,
         batch_size: int = 1,
         tile: int | None = None,
@@ -214,6 +215,8 @@ class LightenPipeline:
             strength: 0 returns a copy of the input, 1 the restored picture, between is a linear blend of both.
             exposure: stops by which the result is to be brighter than what is chosen automatically, from -3 to 3;
                 lights roll off instead of clipping. Not for the published architecture.
+            adjust: a function of the restored latents of each batch and the dark ones, both (b, c, h/8, w/8) in [0, 1],
+                that returns the latents to render; called anew where a batch has to be tried again.
             callback: called as (step index, timestep, x₀ estimate (b, c, h/8, w/8) in [-1, 1]) after each step of
                 each batch.
             batch_size: how many pictures of equal size are restored at a time; more are quicker on a GPU.
@@ -239,6 +242,9 @@ class LightenPipeline:
         strength, batch_size = _number("strength", strength, 0, 1), _integer("batch_size", batch_size, 1)
         options = self._sampling_options(num_inference_steps, start_timestep, eta, callback)
         options["exposure"] = _number("exposure", exposure, -MAX_EXPOSURE, MAX_EXPOSURE)
+        if adjust is not None and not callable(adjust):
+            raise TypeError(f"adjust: expected a function of 2 arguments, got {type(adjust).__name__}")
+        options["adjust"] = adjust
         if exposure and self.restorer.config.architecture == "paper":
             raise ValueError(f"exposure: the published architecture has no such control; expected 0, got {exposure}")
         if tile is not None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import TypeVar
 
@@ -17,6 +17,8 @@ from .sampling import Callback as StepCallback
 from .sampling import Predict, sample
 from .scheduler import Generators, gaussian_noise
 from .tiling import Tile, split
+
+Adjust = Callable[[Tensor, Tensor], Tensor]
 
 Length = TypeVar("Length", int, Tensor)
 
@@ -53,6 +55,7 @@ class Restorer(nn.Module):
         noise: Tensor | None = None,
         generator: Generators = None,
         exposure: float = 0.0,
+        adjust: Adjust | None = None,
         tile: int | None = None,
         clamp: bool = True,
         callback: StepCallback | None = None,
@@ -70,6 +73,8 @@ class Restorer(nn.Module):
                 of its batch.
             exposure: stops by which the result is to be brighter than the automatic choice; through the latent, so that
                 lights don't clip.
+            adjust: called with the restored latent and the dark picture's own, both (b, c, h/8, w/8) in [0, 1] and as
+                small as the UNet sees them; returns the latent to go on with, before `exposure`.
             tile: encode and decode in windows of at most so many pixels to a side, which bounds the memory; the result
                 is the same. None for the whole picture at once.
             clamp: limit the result to [0, 1] (the latent always is).
@@ -110,6 +115,8 @@ class Restorer(nn.Module):
             callback=callback,
         )
         restored = restored.clamp(0.0, 1.0)
+        if adjust is not None:
+            restored = adjust(restored, seen_latent.float())
         if exposure:
             restored = self.model.relight(restored, lambda values: exposed(values, exposure))
         if seen is not image:

@@ -1,0 +1,181 @@
+"""Restoring videos: frame by frame, without flicker, with their sound, and so that an interrupted run can go on.
+
+What is restored is kept in segments, in a folder beside the target, until all of it is there and is joined.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from ..images import shown
+from ..pipeline import LightenPipeline
+from ..steadying import SteadyGain
+from .video_files import ENCODERS, SegmentWriter, join
+from .video_frames import Look, Source, av, in_one_line
+from .video_parts import Parts
+
+SMOOTHING = 1.0  # seconds
+
+Progress = Callable[[int, int | None], object]
+
+
+@dataclass
+class VideoSummary:
+    """What was done.
+
+    Attributes:
+        frames: of the video that was written.
+        resumed: how many of them an earlier run had restored.
+        cuts: scene cuts that were found; 0 without smoothing.
+        seconds: of this run.
+        notes: what couldn't be kept or had to be passed over, a line each.
+    """
+
+    frames: int = 0
+    resumed: int = 0
+    cuts: int = 0
+    seconds: float = 0.0
+    notes: list[str] = field(default_factory=list)
+
+    def __str__(self) -> str:
+        restored = self.frames - self.resumed
+        rate = f" ({restored / self.seconds:.2f} frames/s)" if restored and self.seconds else ""
+        before = f", {self.resumed} by an earlier run" if self.resumed else ""
+        return f"{restored} frames restored in {self.seconds:.1f} s{rate}{before}"
+
+
+def restore_video(
+    source: str | os.PathLike[str],
+    target: str | os.PathLike[str],
+    pipe: LightenPipeline,
+    *,
+    num_inference_steps: int | None = None,
+    strength: float = 1.0,
+    exposure: float = 0.0,
+    seed: int = 0,
+    smoothing: float = SMOOTHING,
+    resume: bool = False,
+    progress: Progress | None = None,
+) -> VideoSummary:
+    """Restore a video file.
+
+    Time stamps, rotation, pixel aspect, colour tags, chapters and metadata are kept; sound, subtitles and other streams
+    are copied as they are. All frames start from the same noise. The target is H.264, or VP9 in WebM, and appears only
+    when whole; until then, what is restored lies in the folder `TARGET.parts`. That stays after an interrupt or an
+    error, for `resume`, and is cleared by the next run without it.
+
+    Args:
+        source: any file that FFmpeg reads.
+        target: file to write: .mp4, .m4v, .mov, .mkv, .webm or .ts. One that exists is replaced; the source never is.
+        pipe: the pipeline.
+        num_inference_steps, strength, exposure, seed: as in the pipeline's call.
+        smoothing: time in seconds over which brightness and colour of what is added are evened out; 0 for every frame
+            on its own. It starts anew at scene cuts. Not for the published architecture, whose latents can't be relit.
+        resume: go on where an interrupted run of the same call ended; without one, restore it all.
+        progress: called as (frames done, frames in all, or None where that isn't known) after each frame; the second is
+            what the file says, which may be an estimate.
+
+    Raises:
+        OSError: the source is missing or unreadable, or the target can't be written.
+        ValueError: the source is no video; the target is the source, a folder, or of another kind; an option is out of
+            its range; there is something to resume, but it comes from another call. The message is one line.
+        KeyboardInterrupt: passed on. Frames that are restored by then aren't lost.
+    """
+    start = time.perf_counter()
+    source, target = Path(source), Path(target)
+    encoder = _encoder(target)
+    if not smoothing >= 0:
+        raise ValueError(f"smoothing: expected seconds from 0 up, got {smoothing}")
+    options = {
+        "num_inference_steps": num_inference_steps,
+        "strength": strength,
+        "exposure": exposure,
+        "seed": seed,
+    }
+    video = Source(source)
+    try:
+        if target.exists() and target.samefile(source):
+            raise ValueError(f"{shown(target)}: expected another file than the input, which is never overwritten")
+        parts = Parts(target.with_name(target.name + ".parts"), _job(source, pipe, smoothing, options), resume)
+        if smoothing and pipe.restorer.config.architecture == "paper":
+            smoothing = 0.0
+            parts.notes.append("brightness isn't smoothed: the published architecture's latents can't be relit")
+        steady = SteadyGain(pipe.restorer.model.relight, smoothing) if smoothing else None
+        resumed = parts.frames
+        with in_one_line(target):
+            look, last_duration = _restore(video, parts, pipe, steady, options, encoder, progress)
+            whole = parts.folder / f"whole{target.suffix}"
+            notes = join(video, look, parts.segments, last_duration, whole)
+        os.replace(whole, target)
+    finally:
+        video.close()
+    parts.clear()
+    notes = [*look.notes, *video.notes, *parts.notes, *notes]
+    cuts = steady.cuts if steady else 0
+    return VideoSummary(parts.frames, resumed, cuts, time.perf_counter() - start, notes)
+
+
+def _encoder(target: Path) -> str:
+    if target.is_dir():
+        raise ValueError(f"{shown(target)}: expected a file to write, got a folder")
+    if target.suffix.lower() not in ENCODERS:
+        raise ValueError(f"{shown(target)}: expected a name that ends in {', '.join(ENCODERS)}, got {target.suffix!r}")
+    return ENCODERS[target.suffix.lower()]
+
+
+def _job(source: Path, pipe: LightenPipeline, smoothing: float, options: dict[str, Any]) -> dict[str, Any]:
+    """All that decides what the segments look like."""
+    weights = hashlib.sha256()
+    for name, tensor in pipe.restorer.state_dict().items():
+        weights.update(name.encode() + tensor.cpu().contiguous().numpy().tobytes())
+    status = source.stat()
+    return {
+        "input": [status.st_size, status.st_mtime_ns],
+        "weights": weights.hexdigest(),
+        "dtype": str(pipe.dtype),
+        "smoothing": float(smoothing),
+        "PyAV": av.__version__,
+        **options,
+    }
+
+
+def _restore(
+    video: Source,
+    parts: Parts,
+    pipe: LightenPipeline,
+    steady: SteadyGain | None,
+    options: dict[str, Any],
+    encoder: str,
+    progress: Progress | None,
+) -> tuple[Look, int]:
+    """Restore what isn't in the parts yet. Returns the look of the frames and the last one's duration."""
+    look: Look | None = None
+    done, duration = parts.frames, 0
+    if steady is not None:
+        steady.load_state(parts.steady)
+    try:
+        for i, frame in enumerate(video.frames()):
+            look = look or Look.of(frame, video.stream, encoder)
+            duration = frame.duration or 0
+            if i < done:
+                continue
+            adjust = None if steady is None else steady.at(float(frame.pts * video.time_base))
+            pixels = pipe(look.decoded(frame), adjust=adjust, **options)
+            if parts.writer is None:
+                parts.begin(partial(SegmentWriter, look=look, encoder=encoder, source=video))
+            parts.add(pixels, frame.pts, {} if steady is None else steady.state())
+            if progress is not None:
+                progress(i + 1, video.total)
+        parts.finish()
+    except BaseException:
+        parts.rescue()
+        raise
+    assert look is not None  # there was a frame, or `frames` would have raised
+    return look, duration
