@@ -18,6 +18,7 @@ from torch import Tensor
 from . import compilation, fallback, hub, memory
 from .checkpoints import CONFIG_NAME, load_restorer, save_restorer
 from .models.presets import RestorerConfig
+from .precision import has_native_bfloat16
 from .restorer import Adjust, Generators, Restorer, StepCallback
 from .tiling import smallest_side
 
@@ -500,14 +501,7 @@ def _existing_device(device: str | torch.device) -> torch.device:
 def _best_precision(config: RestorerConfig, device: torch.device) -> torch.dtype:
     if config.architecture == "paper":  # published in float32, and compared with what that gives
         return torch.float32
-    native = False
-    if device.type == "cuda":
-        native = torch.cuda.get_device_capability(device) >= (8, 0)
-    elif device.type == "cpu":
-        # Queries that older releases lack; without native instructions bfloat16 is slower than float32.
-        queries = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
-        native = any(getattr(torch.cpu, query, bool)() for query in queries)
-    return torch.bfloat16 if native else torch.float32
+    return torch.bfloat16 if has_native_bfloat16(device) else torch.float32
 
 
 def _check_precision(dtype: torch.dtype | None) -> None:
