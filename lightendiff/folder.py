@@ -124,7 +124,8 @@ def _read_ahead(
     waiting: deque[Read] = deque()
     remaining, ahead = iter(jobs), _AHEAD
     while True:
-        for job in islice(remaining, ahead + 1 - len(waiting)):
+        # After smaller pictures, more may be waiting than are read ahead of larger ones.
+        for job in islice(remaining, max(0, ahead + 1 - len(waiting))):
             waiting.append((job, reader.submit(read_picture, job.source, max_pixels=max_pixels)))
         if not waiting:
             return

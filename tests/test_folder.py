@@ -353,6 +353,14 @@ def test_batches_end_at_so_many_pictures_and_pixels(tmp_path, monkeypatch):
     assert run("b") == 5
 
 
+def test_a_large_picture_among_small_ones(tmp_path, monkeypatch):
+    for number in range(40):
+        save(tmp_path / "in" / f"{number:02}.png", seed=number, size=(50, 40) if number == 19 else (6, 5))
+    monkeypatch.setattr("lightendiff.folder._PIXELS_TOGETHER", 1000)
+    jobs = plan([tmp_path / "in"], tmp_path / "out").jobs
+    assert restore_files(jobs, invert, many=lambda arrays: [invert(array) for array in arrays]).restored == 40
+
+
 def test_a_batch_that_fails_is_tried_one_by_one(tmp_path):
     for number in range(3):
         save(tmp_path / "in" / f"{number}.png", seed=number)
