@@ -284,12 +284,14 @@ def test_same_seed_same_result_whatever_the_run(tmp_path, weights):
 
 
 def test_pictures_restored_together_are_those_restored_alone(tmp_path, weights):
+    import torch
+
     from lightendiff.folder import plan, restore_files
     from lightendiff.pipeline import LightenPipeline
 
     for number in range(5):
         save(tmp_path / "in" / f"{'x' * number + 'x'}.png", size=(16, 24), dtype=np.uint16)
-    pipe, sizes = LightenPipeline.from_pretrained(weights, device="cpu"), []
+    pipe, sizes = LightenPipeline.from_pretrained(weights, device="cpu", dtype=torch.float32), []
 
     def many(arrays):
         sizes.append(len(arrays))

@@ -261,7 +261,7 @@ def psnr(pixels: np.ndarray, truth: np.ndarray) -> float:
 
 def test_brightness_varies_little_more_than_the_scene_does(clip, tmp_path):
     truth, source = clip
-    pipe = LightenPipeline.from_pretrained(device="cpu")
+    pipe = LightenPipeline.from_pretrained(device="cpu", dtype=torch.float32)
     results = {}
     for smoothing in (0.0, 1.0):
         target = tmp_path / f"{smoothing}.mp4"

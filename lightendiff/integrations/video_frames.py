@@ -22,7 +22,7 @@ try:
     import av.error
     from av.codec.codec import find_best_pix_fmt_of_list
 except ImportError as missing:
-    raise ImportError("videos need PyAV: pip install 'lightendiff[video]'") from missing
+    raise ImportError("videos need PyAV: pip install 'lightendiff[video]' (Python 3.11 or newer)") from missing
 
 PIXEL_FORMATS = {  # for each encoder, those of them that players know
     "libx264": ("yuv420p", "yuv422p", "yuv444p", "yuv420p10le", "yuv422p10le", "yuv444p10le"),
