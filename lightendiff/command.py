@@ -140,7 +140,9 @@ def add_loading(parser: argparse.ArgumentParser) -> None:
     """What `load_pipeline` takes."""
     how = parser.add_argument_group("weights and device")
     how.add_argument(
-        "--weights", metavar="PATH", help="folder or checkpoint file (default: the weights of the package)"
+        "--weights",
+        metavar="PATH",
+        help="folder, published checkpoint or owner/name on the Hugging Face Hub (default: the shipped ones)",
     )
     how.add_argument("--device", metavar="NAME", help="cpu, cuda, cuda:1, mps (default: the best there is)")
     how.add_argument("--dtype", choices=PRECISIONS, help="precision of the networks (default: what suits the device)")

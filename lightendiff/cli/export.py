@@ -24,7 +24,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--steps", metavar="N", type=number(int, 1, 1000), help="sampling steps (default: the weights')"
     )
-    parser.add_argument("--weights", metavar="PATH", help="folder or checkpoint file (default: those of the package)")
+    parser.add_argument(
+        "--weights",
+        metavar="PATH",
+        help="folder, or owner/name on the Hugging Face Hub (default: those of the package)",
+    )
 
 
 def run(args: argparse.Namespace, error: Callable[[str], NoReturn]) -> int:
