@@ -202,11 +202,14 @@ def _walk_remote(
 def present(locations: Collection[Location]) -> set[Location]:
     """Those that exist. Of addresses, whole folders are listed, which takes a request for each of those only."""
     found: set[Location] = {each for each in locations if isinstance(each, Path) and os.path.exists(each)}
-    remote = {each for each in locations if isinstance(each, RemotePath)}
-    for folder in {each.parent for each in remote}:
+    folders: dict[RemotePath, list[RemotePath]] = {}
+    for each in locations:
+        if isinstance(each, RemotePath):
+            folders.setdefault(each.parent, []).append(each)
+    for folder, members in folders.items():
         with contextlib.suppress(FileNotFoundError), _one_kind_of_error():
             names = {name.strip("/") for name in folder.fs.ls(folder.path, detail=False)}
-            found |= {each for each in remote if each.parent == folder and each.path.strip("/") in names}
+            found |= {each for each in members if each.path.strip("/") in names}
     return found
 
 
@@ -241,7 +244,9 @@ def write_whole(location: Location, data: bytes) -> None:
     """Write a file in an existing folder: all of it, or nothing, and then what was there stays.
 
     It is written under another name and then renamed. Stores that can't rename, such as S3, show an object only when
-    all of it has come.
+    all of it has come. On servers that don't rename onto a file, the old one is removed first; should the renaming fail
+    then, the new one stays under the other name, which the error has. The disk isn't waited for: a power cut may leave
+    a file empty or cut short.
     """
     # A short name of its own, since the target's may already be as long as the file system allows.
     name = f".lightendiff-{secrets.token_hex(8)}.part"
@@ -264,18 +269,23 @@ def _write_remote(fs: Any, path: str, temporary: str, data: bytes) -> None:
     if not _renames(fs):
         fs.pipe_file(path, data)
         return
+    removed = False
     try:
         fs.pipe_file(temporary, data)
         try:
             fs.mv(temporary, path)
-        except OSError:
-            if not fs.exists(path):
-                raise
+        except OSError as error:
+            if not isinstance(error, FileExistsError) and error.errno != errno.EEXIST:
+                raise  # what happened isn't known, after a timeout for example: nothing may be removed
+            removed = True  # already now, since the request may be carried out whatever comes back
             fs.rm_file(path)  # some, SMB's for example, don't rename onto a file
             fs.mv(temporary, path)
-    except BaseException:
-        with contextlib.suppress(Exception):
-            fs.rm_file(temporary)
+    except BaseException as error:
+        if not removed:
+            with contextlib.suppress(Exception):
+                fs.rm_file(temporary)
+        elif isinstance(error, Exception):  # the temporary one stays, as it may be the only copy
+            raise OSError(f"{why(error)}; the new file is {temporary}") from error
         raise
 
 

@@ -172,7 +172,6 @@ def test_a_write_that_fails_leaves_what_was_there(root, monkeypatch):
     else:
         moves = isinstance(root.fs, LocalFileSystem)
         monkeypatch.setattr(type(root.fs), "mv" if moves else "pipe_file", full)
-        monkeypatch.setattr(LocalFileSystem, "exists", lambda *_: False)  # or it would be replaced in two steps
     with pytest.raises(ImageError, match=r"a\.png: No space left on device"):
         write_picture(root / "a.png", picture(2))
     monkeypatch.undo()
@@ -192,6 +191,17 @@ def test_file_systems_that_do_not_rename_onto_a_file(tmp_path):
         write_picture(path, picture(seed))
         np.testing.assert_array_equal(read_picture(path).pixels, picture(seed).pixels)
     assert files(tmp_path) == ["a.png"]
+
+
+def test_a_renaming_that_fails_half_way_leaves_the_new_file(tmp_path):
+    class Careless(LocalFileSystem):
+        def mv(self, path1, path2, **_):
+            raise FileExistsError(17, "File exists") if os.path.exists(path2) else TimeoutError("timed out")
+
+    (tmp_path / "a.png").write_bytes(b"old")
+    with pytest.raises(OSError, match=r"timed out; the new file is .*/\.lightendiff-\w+\.part$"):
+        storage.write_whole(RemotePath(Careless(), f"{tmp_path}/a.png"), b"new")
+    assert [path.read_bytes() for path in tmp_path.iterdir()] == [b"new"]
 
 
 def test_errors_of_any_type_are_one_line(root, monkeypatch):
