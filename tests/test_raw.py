@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ import pytest
 from PIL import Image
 
 from lightendiff.folder import plan, restore_files
-from lightendiff.images import ImageError, read_picture
+from lightendiff.images import ImageError, decode_picture, read_picture
 
 BLACK, WHITE = 512, 16383
 NEUTRAL = (0.5, 1.0, 0.8)  # what the sensor sees of grey, relative to green
@@ -143,6 +144,34 @@ def test_what_is_refused(tmp_path: Path) -> None:
     path.write_bytes(b"")
     with pytest.raises(ImageError, match="the file is empty"):
         read_picture(path)
+
+
+DNG_VERSION = struct.pack("<HHI4B", 50706, 1, 4, 1, 4, 0, 0)
+PRIVATE = struct.pack("<HHI4B", 65000, 1, 4, 1, 4, 0, 0)
+
+
+def as_nef(dng: bytes) -> bytes:
+    """With the first directory for a small picture's, and one below it."""
+    small = dng.replace(struct.pack("<HHII", 254, 4, 1, 0), struct.pack("<HHII", 254, 4, 1, 1))
+    return small.replace(DNG_VERSION, struct.pack("<HHII", 330, 4, 1, 8))
+
+
+def as_cr2(dng: bytes) -> bytes:
+    """With the first directory at 16, after the mark. Nothing else is moved."""
+    (first,) = struct.unpack_from("<I", dng, 4)
+    moved = dng[first : first + 2 + 12 * struct.unpack_from("<H", dng, first)[0] + 4].replace(DNG_VERSION, PRIVATE)
+    return b"II*\0\x10\0\0\0CR\2\0" + bytes(4) + moved + dng[16 + len(moved) :]
+
+
+@pytest.mark.parametrize("change", [bytes, as_nef, as_cr2])
+def test_under_another_name_they_are_refused(tmp_path: Path, change: Callable[[bytes], bytes]) -> None:
+    """Or the thumbnail, which is all of it that readers of TIFF see, would be taken for the photo."""
+    data = change(make_dng(grey(0.1)))
+    (tmp_path / "a.tif").write_bytes(data)
+    with pytest.raises(ImageError, match=r"a\.tif: a RAW photo: those are known by the extension of their file's name"):
+        read_picture(tmp_path / "a.tif")
+    with pytest.raises(ImageError, match="standard input: a RAW photo"):
+        decode_picture(data, "standard input")
 
 
 def test_without_rawpy_every_photo_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,6 +18,8 @@ from .picture import Picture
 from .pixels import check_size, decode_deep, decoded, kept_profile, loaded, split_alpha, supported
 
 _XMP, _ICC, _RESOLUTION_X, _RESOLUTION_Y, _RESOLUTION_UNIT = 700, 34675, 282, 283, 296
+_SUBFILE, _SUB_DIRECTORIES, _DNG_VERSION = 254, 330, 50706
+_CR2 = b"II*\0\x10\0\0\0CR\2"
 _BITS, _PHOTOMETRIC, _SAMPLES, _PLANAR, _EXTRA = 258, 262, 277, 284, 338
 # TIFF tags that describe how the pixels are stored (and Photoshop's layers): meaningless around other pixels.
 _STRUCTURE = frozenset(
@@ -35,6 +37,8 @@ def decode_tiff(data: bytes, max_pixels: int) -> tuple[Picture, int]:
     stream = io.BytesIO(data)
     stream.seek(tags.next)
     tags.load(stream)
+    if _is_raw(data, tags):  # its first page is a thumbnail
+        raise ValueError("a RAW photo: those are known by the extension of their file's name, such as .dng or .nef")
     check_size(int(tags[256]), int(tags[257]), max_pixels)
     notes = ["only the first page is restored"] if tags.next else []
     bits, samples = max(tags.get(_BITS, (1,))), tags.get(_SAMPLES, 1)
@@ -64,6 +68,11 @@ def decode_tiff(data: bytes, max_pixels: int) -> tuple[Picture, int]:
         notes=tuple(notes),
     )
     return picture, orientation
+
+
+def _is_raw(data: bytes, tags: TiffImagePlugin.ImageFileDirectory_v2) -> bool:
+    """Whether it is a DNG or CR2 by its mark, or, as NEF and ARW, has the photo in a directory below a small one's."""
+    return _DNG_VERSION in tags or data[:11] == _CR2 or (tags.get(_SUBFILE) == 1 and _SUB_DIRECTORIES in tags)
 
 
 def _straight_alpha(array: np.ndarray, kind: int, notes: list[str]) -> np.ndarray:
