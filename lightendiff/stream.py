@@ -7,7 +7,7 @@ import contextlib
 import os
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from pathlib import Path
 from typing import BinaryIO, NoReturn
 
@@ -60,6 +60,9 @@ def _restore(args: argparse.Namespace, load: Callable[[], folder.Restore], outpu
         target = _target(picture, args)
         if args.skip_existing and storage.present([target]):
             return ()
+        given = _identity_of_input()
+        if given is not None and storage.identity(target) == given:
+            raise ImageError(f"{shown(target)}: expected another file than the input, which is never overwritten")
         storage.make_folder(target.parent)
         result = folder.restored(picture, load(), args.compare)
         return result.notes + write_picture(target, result, quality=args.quality)
@@ -92,6 +95,14 @@ def _read(source: str, max_pixels: int) -> Picture:
     if source == STREAM:
         return decode_picture(sys.stdin.buffer.read(), _INPUT, max_pixels=max_pixels)
     return read_picture(source, max_pixels=max_pixels)
+
+
+def _identity_of_input() -> Hashable:
+    """As `storage.identity`, of what comes from standard input; None where that is no file of the system."""
+    with contextlib.suppress(OSError, ValueError, AttributeError):
+        status = os.fstat(sys.stdin.fileno())
+        return status.st_dev, status.st_ino
+    return None
 
 
 def _target(picture: Picture, args: argparse.Namespace) -> storage.Location:

@@ -243,6 +243,22 @@ def test_one_end_of_the_pipe(tmp_path: Path, doubling: None, monkeypatch: pytest
     assert (tmp_path / "out" / "stdin.webp").read_bytes() == b"mine"
 
 
+def test_what_comes_from_a_file_does_not_replace_it(
+    tmp_path: Path, doubling: None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    photo = save(tmp_path / "stdin.png")
+    before = photo.read_bytes()
+    with open(photo) as file:
+        monkeypatch.setattr(sys, "stdin", file)
+        assert run("restore", "-", "-o", tmp_path) == 1
+    assert f"failed: {photo}: expected another file than the input, which is never" in capsys.readouterr().err
+    assert photo.read_bytes() == before
+    with open(photo) as file:
+        monkeypatch.setattr(sys, "stdin", file)
+        assert run("restore", "-", "-o", tmp_path, "--suffix", "_lit") == 0
+    assert (tmp_path / "stdin_lit.png").exists()
+
+
 def test_from_a_pipe_to_an_address(doubling: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fsspec = pytest.importorskip("fsspec")
     photo = save(tmp_path / "a.png")
