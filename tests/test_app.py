@@ -24,7 +24,15 @@ from PIL import Image, ImageCms
 from lightendiff import LightenPipeline
 from lightendiff.images import ImageError, Picture, read_picture, write_picture
 from lightendiff.integrations import app
-from lightendiff.integrations.app_files import PREVIEW, Limits, new_folder, reported, restore_batch, restore_photo
+from lightendiff.integrations.app_files import (
+    PREVIEW,
+    Limits,
+    end_works,
+    new_folder,
+    reported,
+    restore_batch,
+    restore_photo,
+)
 
 LIMITS = Limits(megapixels=0.02, megabytes=0.25)
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
@@ -37,6 +45,7 @@ def watch(event, arguments):
         print("outside:", address, flush=True)
 
 sys.addaudithook(watch)
+sys.ps1 = ">>> "  # as at Python's prompt, where gradio's own launch doesn't wait
 from lightendiff import LightenPipeline
 from lightendiff.integrations.app import launch
 launch(LightenPipeline.from_pretrained(device="cpu"), port=int(sys.argv[1]), max_megapixels=0.02, max_megabytes=0.25)
@@ -218,6 +227,18 @@ def test_reported_work_ends_when_it_is_closed() -> None:
     assert len(steps) == done
 
 
+def test_reported_work_ends_with_the_app() -> None:
+    def work(report: Callable[..., None]) -> None:
+        while True:
+            report()
+
+    reports = reported(work)
+    next(reports)
+    end_works()  # returns only when the work has ended
+    with pytest.raises(InterruptedError):
+        list(reports)
+
+
 # --------------------------------------------------------------------------------------------- the page in Python
 
 
@@ -249,6 +270,15 @@ def test_page_sends_no_analytics_and_says_how_to_get_videos(weights: Path, monke
     assert "pip install 'lightendiff[video]'" in config
     assert "restore_batch" in config
     assert "restore_video" not in config
+
+
+def test_errors_are_told_without_the_folders(tmp_path: Path) -> None:
+    gradio = pytest.importorskip("gradio")
+    from lightendiff.integrations.app_tabs import _told
+
+    with pytest.raises(gradio.Error) as caught, _told(tmp_path):
+        raise ImageError(f"{tmp_path / '0a1b' / 'before.jpg'}: No space left on device")
+    assert caught.value.message == "before.jpg: No space left on device"
 
 
 def test_exposure_is_hidden_where_there_is_none() -> None:

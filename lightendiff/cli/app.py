@@ -17,6 +17,10 @@ lightendiff app --host 0.0.0.0
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.epilog = (
+        "It runs until Ctrl-C or SIGTERM. Exit code: 0 then (130 or 143 while it is still starting), 1 when it can't "
+        "start, 2 for wrong arguments."
+    )
     parser.add_argument(
         "--host",
         metavar="ADDRESS",

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from ..pipeline import LightenPipeline
-from .app_files import MEGABYTE, Limits
+from .app_files import MEGABYTE, Limits, end_works
 
 if TYPE_CHECKING:
     import gradio
@@ -87,18 +87,25 @@ def launch(
     _check_address(host, port)
     with _private_folder(), _ended_by_sigterm(), warnings.catch_warnings():
         warnings.filterwarnings("ignore", module="PIL")  # of a picture that is refused anyway
-        build(pipe, max_megapixels=max_megapixels, max_megabytes=max_megabytes).launch(
-            server_name=host,
-            server_port=port,
-            share=share,
-            max_file_size=int(max_megabytes * MEGABYTE),
-            footer_links=["api", "settings"],
-            # What environment variables could switch on: Node, a record of runs in the browser, other doors.
-            ssr_mode=False,
-            run_history=False,
-            enable_monitoring=False,
-            mcp_server=False,
-        )
+        page = build(pipe, max_megapixels=max_megapixels, max_megabytes=max_megabytes)
+        try:
+            page.launch(
+                server_name=host,
+                server_port=port,
+                share=share,
+                max_file_size=int(max_megabytes * MEGABYTE),
+                footer_links=["api", "settings"],
+                # What environment variables could switch on: Node, a record of runs in the browser, other doors.
+                ssr_mode=False,
+                run_history=False,
+                enable_monitoring=False,
+                mcp_server=False,
+                prevent_thread_lock=True,
+            )
+            if not page.server.should_exit:  # GRADIO_DEBUG makes it wait itself
+                page.block_thread()  # also at Python's prompt, where it wouldn't wait itself
+        finally:
+            end_works()
 
 
 def _gradio() -> Any:

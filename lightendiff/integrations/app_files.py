@@ -23,6 +23,7 @@ from ..images import FORMATS, ImageError, Picture, read_picture, shown, write_pi
 PREVIEW = 2048  # pixels to a side: what is compared on the page; what is downloaded has all of them
 MEGABYTE = 2**20  # as gradio counts in its messages
 _SUFFIX = "-restored"
+_running: dict[Thread, Event] = {}  # works of `reported`, and what ends each
 
 
 @dataclass(frozen=True)
@@ -103,7 +104,7 @@ def restore_batch(sources: Sequence[Path], archive: Path, restore: Restore, limi
 def reported(work: Callable[[Callable[..., None]], object]) -> Iterator[tuple]:
     """Run work(report) in a thread and yield the arguments of each report(…), then raise what the work raised.
 
-    Closing the iterator ends the work: its next report raises InterruptedError.
+    Closing the iterator or `end_works` ends the work: its next report raises InterruptedError.
     """
     reports: SimpleQueue[tuple | None] = SimpleQueue()
     errors: list[Exception] = []
@@ -125,13 +126,22 @@ def reported(work: Callable[[Callable[..., None]], object]) -> Iterator[tuple]:
     thread = Thread(target=run)
     thread.start()
     try:
+        _running[thread] = stopped
         while (values := reports.get()) is not None:
             yield values
     finally:
         stopped.set()
         thread.join()
+        _running.pop(thread, None)
     if errors:
         raise errors[0]
+
+
+def end_works() -> None:
+    """End all that `reported` is running, and wait until it has ended: Python itself would wait for all of the work."""
+    for thread, stopped in list(_running.items()):
+        stopped.set()
+        thread.join()
 
 
 def _restore_file(

@@ -64,7 +64,7 @@ def photo_tab(pipe: LightenPipeline, settings: Settings, limits: Limits) -> None
     def restore(photo: str | None, strength: float, exposure: float, steps: float) -> tuple:
         if photo is None:
             raise gr.Error("Choose a photo first.", print_exception=False)
-        with _told(), new_folder(cache) as folder:
+        with _told(cache), new_folder(cache) as folder:
             result = restore_photo(Path(photo), folder, _restorer(pipe, strength, exposure, steps), limits)
         ready = gr.DownloadButton(value=str(result.file), interactive=True)
         return (str(result.before), str(result.after)), ready, result.summary
@@ -105,7 +105,7 @@ def batch_tab(pipe: LightenPipeline, settings: Settings, limits: Limits) -> None
             raise gr.Error("Choose some photos first.", print_exception=False)
         restore_one = _restorer(pipe, strength, exposure, steps)
         yield gr.DownloadButton(value=None, interactive=False), f"0 of {len(photos)}"
-        with _told(), new_folder(cache) as folder:
+        with _told(cache), new_folder(cache) as folder:
             archive = folder / "restored.zip"
             problems: list[str] = []
             sources = [Path(each) for each in photos]
@@ -180,13 +180,13 @@ def _restorer(pipe: LightenPipeline, strength: float, exposure: float, steps: fl
 
 
 @contextmanager
-def _told(cache: Path | None = None) -> Iterator[None]:
+def _told(cache: Path) -> Iterator[None]:
     """What goes wrong is shown on the page in words, as long as it takes to read, and without the cache's folders."""
     try:
         yield
     except Exception as error:
         text = str(error) or type(error).__name__
-        if cache is not None:
-            text = re.sub(re.escape(f"{cache}{os.sep}") + r"\w+" + re.escape(os.sep), "", text)
+        text = re.sub(re.escape(f"{cache}{os.sep}") + r"\w+" + re.escape(os.sep), "", text)
         message = html.escape(text).replace("\n", "<br>")
-        raise gr.Error(message, duration=None, print_exception=not isinstance(error, ValueError)) from error
+        expected = isinstance(error, (ValueError, InterruptedError))  # the latter when the app ends
+        raise gr.Error(message, duration=None, print_exception=not expected) from error
