@@ -6,6 +6,7 @@ What is restored is kept in segments, in a folder beside the target, until all o
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import time
 from collections.abc import Callable
@@ -139,6 +140,7 @@ def _job(source: Path, pipe: LightenPipeline, smoothing: float, options: dict[st
     return {
         "input": [status.st_size, status.st_mtime_ns],
         "weights": weights.hexdigest(),
+        "config": json.dumps(pipe.restorer.config.to_dict(), sort_keys=True),  # steps and schedule, too
         "dtype": str(pipe.dtype),
         "smoothing": float(smoothing),
         "PyAV": av.__version__,
