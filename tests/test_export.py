@@ -172,6 +172,16 @@ def test_the_model_stays_as_it_was(restorer: Restorer) -> None:
     assert all(torch.equal(tensor, before[name]) for name, tensor in pipe.restorer.state_dict().items())
 
 
+def test_the_file_s_place_is_looked_at_first(
+    restorer: Restorer, traced: list[tuple[object, ...]], tmp_path: Path
+) -> None:
+    with pytest.raises(ValueError, match="path: expected a file to write, got the folder "):
+        export(restorer, tmp_path, format="torch-export")
+    assert traced == []
+    export(restorer, tmp_path / "new" / "folder" / "a.pt2", format="torch-export")
+    assert (tmp_path / "new" / "folder" / "a.pt2").stat().st_size > 0
+
+
 def test_what_can_t_be_exported(restorer: Restorer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "restorer.onnx"
     path.write_bytes(b"of before")

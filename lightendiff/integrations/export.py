@@ -44,7 +44,7 @@ def export(
 
     Args:
         model: not changed.
-        path: of the file to write, which is replaced only when the new one is whole.
+        path: of the file to write, which is replaced only when the new one is whole; its folder is made.
         format: `onnx`, for opset 18, or `torch-export`, what `torch.export.load` reads.
         num_inference_steps: sampling steps; None for what the weights were made for.
         seed: of the noise; as `LightenModule`'s.
@@ -52,15 +52,20 @@ def export(
     Raises:
         ImportError: `onnx` or `onnxscript` is missing.
         TypeError: `model` is neither a pipeline nor a restorer.
-        ValueError: `format` is another one, the scheduler can't do so many steps, or the architecture has no limit to
-            what its UNet sees (the published one), so that no fixed noise would suffice.
+        OSError: the file can't be written.
+        ValueError: `format` is another one, `path` is a folder, the scheduler can't do so many steps, or the
+            architecture has no limit to what its UNet sees (the published one), so that no fixed noise would suffice.
     """
     if format not in ("onnx", "torch-export"):
         raise ValueError(f"format: expected 'onnx' or 'torch-export', got {format!r}")
     if format == "onnx":
         _require_onnx()
+    path = Path(path)
+    if path.is_dir():  # told now, since tracing takes half a minute
+        raise ValueError(f"path: expected a file to write, got the folder {path}")
+    path.parent.mkdir(parents=True, exist_ok=True)
     program = export_program(model, num_inference_steps, seed)
-    replace_files({Path(path): _onnx_bytes(program) if format == "onnx" else _program_bytes(program)})
+    replace_files({path: _onnx_bytes(program) if format == "onnx" else _program_bytes(program)})
 
 
 def export_program(
