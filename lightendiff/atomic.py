@@ -1,4 +1,4 @@
-"""Files that are replaced whole or not at all, whenever the program or the machine stops."""
+"""Files that are each replaced whole or not at all, whenever the program or the machine stops."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ def replace_files(contents: Mapping[Path, bytes | memoryview]) -> None:
 
     Raises:
         OSError: a file can't be written, because the disk is full for example; the message names it, and those of
-            before are as they were.
+            before are as they were. Or, when all are written, one can't be renamed; then those that come earlier in the
+            order are already the new ones, as they are when the program stops between two renames.
     """
     temporary = {path: path.with_name(f".{path.name}.tmp") for path in contents}
     try:

@@ -85,7 +85,7 @@ def save_restorer(restorer: Restorer, folder: str | Path, half: bool = False) ->
 
     Raises:
         ValueError: a weight isn't finite, or is too large for float16.
-        OSError: the files can't be written; those of before are as they were.
+        OSError: the files can't be written; those of before are as they were, but for what `replace_files` says.
     """
     weights = {name: _to_store(name, tensor, half) for name, tensor in restorer.state_dict().items()}
     config = json.dumps(restorer.config.to_dict(), indent=2) + "\n"
@@ -113,11 +113,9 @@ def load_restorer(path: str | Path) -> Restorer:
         CheckpointError: what is there is damaged, is something else, refers to code, or doesn't fit the network; the
             message lists missing and unexpected tensors and those of the wrong shape.
     """
-    if isinstance(path, str) and not Path(path).exists():
-        from . import hub  # which needs this module
+    from . import hub  # which needs this module
 
-        path = hub.download(path) if hub.is_repository(path) else path
-    path = Path(path)
+    path = hub.local_path(path)
     if not path.exists():
         raise FileNotFoundError(f"{path}: no such file or folder")
     if path.is_dir():

@@ -20,12 +20,20 @@ from .restorer import Restorer
 CARD_NAME = "README.md"
 _NAME = re.compile(r"(?P<repository>[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*)(@(?P<revision>[\w./-]+))?", re.ASCII)
 _FILES = (".safetensors", ".tar", ".pth", ".pt", ".ckpt", ".json")  # what ends so is meant as a file
-_HTTP_CLIENTS = ("httpx", "httpx2", "requests", "urllib3")  # whose exceptions are no ConnectionError; which one depends
+# Whose exceptions are no ConnectionError; which of them is used depends on huggingface_hub's version.
+_HTTP_CLIENTS = ("httpx", "httpx2", "requests", "urllib3")
 
 
 def is_repository(name: str) -> bool:
     """Whether a name has the form `owner/name` or `owner/name@revision`. Nothing is asked of the hub."""
     return _NAME.fullmatch(name) is not None and not name.endswith(_FILES)
+
+
+def local_path(given: str | os.PathLike[str]) -> Path:
+    """The path that is given, or what `download` returns for text that has a repository's form and is no path here."""
+    if isinstance(given, str) and not os.path.exists(given) and is_repository(given):
+        return download(given)
+    return Path(given)
 
 
 def download(name: str) -> Path:

@@ -18,6 +18,7 @@ import yaml
 from safetensors import safe_open
 from torch import Tensor
 
+from .. import hub
 from ..atomic import replace_files
 from ..checkpoints import (
     WEIGHTS_NAME,
@@ -61,11 +62,7 @@ def read_weights(path: str | os.PathLike[str]) -> Weights:
     Raises:
         FileNotFoundError, CheckpointError, ImportError, ConnectionError: as `load_restorer`.
     """
-    if isinstance(path, str) and not os.path.exists(path):
-        from .. import hub
-
-        path = hub.download(path) if hub.is_repository(path) else path
-    path = Path(path)
+    path = hub.local_path(path)
     if path.is_file() and _is_lightning(path):
         return _read_training(path)
     restorer = load_restorer(path)
