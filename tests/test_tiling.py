@@ -56,11 +56,11 @@ def pictures(height: int, width: int) -> torch.Tensor:
     return torch.stack([gradient.expand(3, -1, -1), 0.2 * noise])
 
 
-@pytest.mark.parametrize(("preset", "size", "tile"), [("tiny", (500, 650), 352), ("paper", (400, 660), 448)])
+@pytest.mark.parametrize(("preset", "size", "tile"), [("tiny", (500, 650), 352), ("paper", (128, 660), 448)])
 def test_tiled_equals_whole(preset: str, size: tuple[int, int], tile: int) -> None:
     restorer, dark = busy(preset), pictures(*size)
     noise = torch.randn(restorer.noise_shape(dark), generator=torch.Generator().manual_seed(1))
-    options = {"noise": noise, "num_inference_steps": 2, "clamp": False}
+    options = {"noise": noise, "num_inference_steps": 1, "clamp": False}
     whole, tiled = (restorer(dark, tile=side, **options) for side in (None, tile))
     assert whole.std() > 0.01
     scale = whole.abs().max().clamp(min=1)
