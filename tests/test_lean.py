@@ -117,6 +117,20 @@ def test_gains_are_bounded() -> None:
         assert model.decode(torch.ones(1, 3, 2, 2), skips).max() < 2.0
 
 
+@pytest.mark.parametrize(("wish", "least", "most"), [(1.0, 1.0, 1.05), (0.9, 1.0, 1.0), (0.5, 0.5, 0.6)])
+def test_white_stays_white_unless_the_latent_asks_for_much_darker(wish: float, least: float, most: float) -> None:
+    model, white = build(), torch.full((1, 3, 32, 32), 0.95)
+    grey = torch.full_like(white, 0.8)
+    with torch.inference_mode():
+        _, skips = model.encode(white)
+        ratio = model.decode(model.latent(wish * white), skips) / white
+        assert ratio.min() >= least - 1e-3
+        assert ratio.mean() <= most + 0.02
+        _, skips = model.encode(grey)  # what isn't white follows
+        ratio = model.decode(model.latent(wish * grey), skips) / grey
+        torch.testing.assert_close(ratio.mean(), torch.tensor(wish), atol=0.02, rtol=0)
+
+
 def test_gradient_is_finite_at_black() -> None:
     model = build()
     black = torch.zeros(1, 3, 16, 16, requires_grad=True)

@@ -27,6 +27,8 @@ BLACK = 1e-3  # keeps the lift's slope at black finite, for gradients that reach
 TARGET_MEAN = 0.4  # the scaled copy brings a dark picture's mean here
 MAX_SCALE = 32.0  # noise of darker pictures than that isn't worth lifting further
 MAX_LOG_GAIN = 4.5  # a thumbnail lifts a dark block at most 90 times; beyond that there is only noise
+WHITE = 0.86, 0.94  # code values from which a pixel begins to count as white, and is wholly white
+WHITE_SLACK = 0.15  # log gain below 0 that is taken for an error, not for a wish that white become darker
 LOG_GAIN_RANGE = 2.0  # the decoder moves the gain by at most e^±2 from the thumbnail's
 
 
@@ -127,7 +129,7 @@ class LeanDecoder(nn.Module):
 
     The ratio of the wanted thumbnail to the picture's own, interpolated, is a first gain; the network refines it and
     adds a residual: output = image · exp(gain + g) + r, with all gains bounded smoothly. What needs no change starts
-    out unchanged.
+    out unchanged. White stays white, unless the latent asks for much darker: no picture is too dark there.
 
     Args:
         channels: widths at ½, ¼, ⅛, …, as the encoder's; at least these three.
@@ -152,7 +154,8 @@ class LeanDecoder(nn.Module):
     def forward(self, latent: Tensor, skips: Skips) -> Tensor:
         image, *features = skips
         gain = _bounded(_log_ratio(latent, _thumbnail(lift(image))) / LIFT, MAX_LOG_GAIN)
-        rendered = _rolled_off(image * torch.exp(F.interpolate(gain, scale_factor=float(FACTOR), mode="bilinear")))
+        asked = F.interpolate(gain, scale_factor=float(FACTOR), mode="bilinear")
+        rendered = _rolled_off(image * torch.exp(asked))
 
         wanted = self.modulation(torch.cat([2.0 * latent - 1.0, gain], dim=1))
         for depth, modulate in enumerate(self.modulate):
@@ -165,7 +168,9 @@ class LeanDecoder(nn.Module):
                 parts.append(F.pixel_unshuffle(rendered, 2).to(x.dtype))
             x = self.levels[i](self.merges[i](torch.cat(parts, dim=1)))
         log_gain, residual = F.pixel_shuffle(self.head(x), 2).float().chunk(2, dim=1)
-        return rendered * torch.exp(_bounded(log_gain, LOG_GAIN_RANGE)) + residual
+        output = rendered * torch.exp(_bounded(log_gain, LOG_GAIN_RANGE)) + residual
+        white = image * torch.exp((asked + WHITE_SLACK).clamp(max=0.0))
+        return output + _whiteness(image) * (white - output).clamp(min=0.0)
 
 
 def _thumbnail(lifted: Tensor) -> Tensor:
@@ -193,6 +198,12 @@ def _scale(mean: Tensor) -> Tensor:
 def _rolled_off(x: Tensor) -> Tensor:
     """x up to 1, and smoothly towards 2 beyond: lights in dark surroundings are multiplied by the gain of those."""
     return torch.where(x > 1.0, 2.0 - 1.0 / x.clamp(min=1.0), x)
+
+
+def _whiteness(image: Tensor) -> Tensor:
+    """How white each pixel is, by its darkest channel: (b, 1, h, w) from 0 to 1."""
+    start, whole = WHITE
+    return ((image.amin(dim=1, keepdim=True) - start) / (whole - start)).clamp(0.0, 1.0)
 
 
 def _bounded(x: Tensor, limit: float) -> Tensor:
