@@ -226,9 +226,13 @@ def test_an_interrupt_ends_with_a_summary(tmp_path, fake, monkeypatch, capsys):
 
     monkeypatch.setattr(FakePipeline, "__call__", interrupt)
     handler = signal.getsignal(signal.SIGTERM)
-    for number in (signal.SIGINT, signal.SIGTERM):
-        assert run(tmp_path / "in", "-o", tmp_path / "out") == 128 + number
-        assert capsys.readouterr().out.startswith("interrupted: 0 restored")
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # jobs in the background ignore it
+    try:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            assert run(tmp_path / "in", "-o", tmp_path / "out") == 128 + number
+            assert capsys.readouterr().out.startswith("interrupted: 0 restored")
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert signal.getsignal(signal.SIGTERM) is handler
 
 
