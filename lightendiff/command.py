@@ -293,15 +293,17 @@ def load_restore(args: argparse.Namespace, error: Callable[[str], NoReturn]) -> 
 
 
 def restoring(pipe: LightenPipeline, args: argparse.Namespace) -> Restore:
-    options = {
-        "num_inference_steps": args.steps,
-        "strength": args.strength,
-        "exposure": args.exposure,
-        "seed": args.seed,
-        "tile": args.tile,
-        "max_memory": args.max_memory,
+    """The pipeline with the options of `add_restoration`."""
+    return partial(pipe, **restoration_options(args))
+
+
+def restoration_options(args: argparse.Namespace) -> dict[str, Any]:
+    """What was given of the options of `add_restoration`, as the pipeline names them."""
+    names = {"num_inference_steps": "steps"} | {
+        name: name for name in ("strength", "exposure", "seed", "tile", "max_memory")
     }
-    return partial(pipe, **{name: value for name, value in options.items() if value is not None})
+    given = {name: getattr(args, option, None) for name, option in names.items()}
+    return {name: value for name, value in given.items() if value is not None}
 
 
 def _together(restore: Restore) -> RestoreMany | None:

@@ -19,6 +19,7 @@ from typing import Protocol, TypeVar
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from .data.pictures import Sample
 from .metrics import brightness_matched, psnr, ssim
@@ -80,13 +81,18 @@ def measure(output: np.ndarray, reference: np.ndarray) -> Figures:
         if picture.dtype != np.uint8 or picture.shape != reference.shape or picture.shape[2:] != (3,):
             expected = f"(h, w, 3) uint8 of the reference's shape {reference.shape}"
             raise ValueError(f"{name}: expected {expected}, got {picture.shape} {picture.dtype}")
-    x, y = (torch.from_numpy(np.array(p)).permute(2, 0, 1)[None].float() / 255 for p in (output, reference))
+    x, y = as_batch(output), as_batch(reference)
     return Figures(
         psnr=psnr(x, y).item(),
         ssim=ssim(x, y).item(),
         matched_psnr=psnr(brightness_matched(x, y), y).item(),
         delta_e=delta_e(output, reference) if importlib.util.find_spec("skimage") else math.nan,
     )
+
+
+def as_batch(picture: np.ndarray) -> Tensor:
+    """A picture (h, w, 3) uint8 as (1, 3, h, w) in [0, 1]."""
+    return torch.from_numpy(np.array(picture)).permute(2, 0, 1)[None].float() / 255
 
 
 def delta_e(output: np.ndarray, reference: np.ndarray) -> float:

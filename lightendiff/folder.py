@@ -9,7 +9,6 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field, replace
-from functools import partial
 from itertools import islice
 
 import numpy as np
@@ -92,9 +91,9 @@ def restore_files(
 
     try:
         for batch in _read_ahead(jobs, reader, max_pixels, many is not None):
-            for job, result in _restored_batch(batch, restore, many, compare):
+            for (job, read), restore_it in zip(batch, _restorers(batch, restore, many), strict=True):
                 try:
-                    picture = result()
+                    picture = restored(read.result(), restore_it, compare)
                 except ImageError as error:
                     fail(str(error))
                     continue
@@ -146,25 +145,16 @@ def _size(read: Read) -> tuple[int, ...] | None:
     return *pixels.shape, pixels.itemsize
 
 
-def _restored_batch(
-    batch: list[Read], restore: Restore, many: RestoreMany | None, compare: bool
-) -> Iterator[tuple[Job, Callable[[], Picture]]]:
-    """Each job with a function that returns its restored picture or raises what reading or restoring it did."""
-    results: list[np.ndarray] | None = None
+def _restorers(batch: list[Read], restore: Restore, many: RestoreMany | None) -> list[Restore]:
+    """What to restore each picture of a batch with: `restore`, or what only returns its part of what `many` gave."""
     if many is not None and len(batch) > 1:
         with contextlib.suppress(Exception):  # the error is told for the picture that has it, when it's tried alone
-            results = many([_given(read.result()) for _, read in batch])
-    for i, (job, read) in enumerate(batch):
-        light = None if results is None else results[i]
-        yield job, partial(_restored_one, read, restore if light is None else partial(_known, light), compare)
+            return [_returning(light) for light in many([_given(read.result()) for _, read in batch])]
+    return [restore] * len(batch)
 
 
-def _known(light: np.ndarray, dark: np.ndarray) -> np.ndarray:
-    return light
-
-
-def _restored_one(read: Future[Picture], restore: Restore, compare: bool) -> Picture:
-    return restored(read.result(), restore, compare)
+def _returning(light: np.ndarray) -> Restore:
+    return lambda dark: light
 
 
 def restored(picture: Picture, restore: Restore, compare: bool = False) -> Picture:

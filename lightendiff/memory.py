@@ -31,7 +31,7 @@ _CONTROLLERS = {  # by the version of control groups: limit, use, and what of th
 
 def needed(config: RestorerConfig, count: int, height: int, width: int, side: int | None) -> int:
     """Bytes that restoring takes beside the loaded networks: `count` pictures in windows of at most `side` pixels."""
-    height, width = (-(-length // config.multiple) * config.multiple for length in (height, width))
+    height, width = _padded(config, height, width)
     window = height * width if side is None else min(height, side) * min(width, side)
     return _OVERHEAD + count * (_picture_bytes(config) * height * width + _window_bytes(config) * window)
 
@@ -45,7 +45,7 @@ def fit(
         budget: bytes to keep to. Where they don't suffice, it's one picture in the smallest windows there can be.
         largest: pixels that a window may have, however much memory there is.
     """
-    height, width = (-(-length // config.multiple) * config.multiple for length in (height, width))
+    height, width = _padded(config, height, width)
     room = (budget - _OVERHEAD - _picture_bytes(config) * height * width) / _window_bytes(config)
     pixels = max(0.0, min(room, largest, height * width))
     side = None
@@ -76,6 +76,10 @@ def held(device: torch.device) -> int:
     with contextlib.suppress(OSError, AttributeError):
         return 1024 * int(re.search(r"VmRSS:\s*(\d+)", Path("/proc/self/status").read_text())[1])  # type: ignore[index]
     return 0
+
+
+def _padded(config: RestorerConfig, *lengths: int) -> list[int]:
+    return [-(-length // config.multiple) * config.multiple for length in lengths]
 
 
 def _picture_bytes(config: RestorerConfig) -> int:

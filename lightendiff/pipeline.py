@@ -342,21 +342,20 @@ class LightenPipeline:
         self, sizes: Sequence[torch.Size], batch_size: int, tile: int | None, max_memory: float | None
     ) -> list[tuple[list[int], int | None]]:
         """Indices of the pictures to restore together, and in windows of what side; None for whole pictures."""
-        result: list[tuple[list[int], int | None]] = []
-        for batch in _batches(sizes, batch_size):
-            count, window = len(batch), tile
-            if tile is None:
-                config, (height, width) = self.restorer.config, sizes[batch[0]]
-                if max_memory is None:
-                    count, window = memory.fit(config, count, height, width, memory.budget(self.device))
-                else:
-                    budget = 1e9 * max_memory - self._held
-                    count, window = memory.fit(config, count, height, width, budget, largest=float("inf"))
-                    if (least := memory.needed(config, 1, height, width, window)) > budget:
-                        raise ValueError(
-                            f"max_memory: expected at least {(least + self._held) / 1e9:.2f} GB for a picture of "
-                            f"{width}×{height}, got {max_memory:g}"
-                        )
+        batches = _batches(sizes, batch_size)
+        if tile is not None:
+            return [(batch, tile) for batch in batches]
+        config, result = self.restorer.config, []
+        budget = memory.budget(self.device) if max_memory is None else 1e9 * max_memory - self._held
+        limits = {} if max_memory is None else {"largest": float("inf")}
+        for batch in batches:
+            height, width = sizes[batch[0]]
+            count, window = memory.fit(config, len(batch), height, width, budget, **limits)
+            if max_memory is not None and (least := memory.needed(config, 1, height, width, window)) > budget:
+                raise ValueError(
+                    f"max_memory: expected at least {(least + self._held) / 1e9:.2f} GB for a picture of "
+                    f"{width}×{height}, got {max_memory:g}"
+                )
             result += [(batch[k : k + count], window) for k in range(0, len(batch), count)]
         return result
 

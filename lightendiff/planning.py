@@ -120,7 +120,8 @@ def _unfinished(
 
 
 def _conflicts(jobs: Sequence[Job], out: Location) -> dict[Job, str]:
-    sources = {storage.identity(job.source) for job in jobs} - {None}
+    identities = {job: storage.identity(job.source) for job in jobs}
+    sources = set(identities.values()) - {None}
     fold = str.casefold if storage.ignores_case(out) else str
     targets: dict[str, list[Job]] = {}
     refused = {}
@@ -133,7 +134,7 @@ def _conflicts(jobs: Sequence[Job], out: Location) -> dict[Job, str]:
         elif not inside[job.target.parent]:
             refused[job] = f"{shown(job.source)}: the output {shown(job.target)} would lie outside {shown(out)}"
     for group in targets.values():
-        if len({storage.identity(job.source) for job in group}) > 1:
+        if len({identities[job] for job in group}) > 1:
             for job in group:
                 other = next(o.source for o in group if o.source != job.source)
                 refused[job] = f"{shown(job.source)}: {shown(other)} would also be written to {shown(job.target)}"

@@ -230,6 +230,18 @@ def seen_units(side: Length, longest: Length, limit: int, multiple: int) -> Leng
     return (2 * side * limit + longest * multiple) // (2 * longest * multiple)
 
 
+def context_noise(argument: str, config: RestorerConfig, seed: int) -> Tensor:
+    """The starting noise (1, c, s, s) of which every size of picture needs a corner, since the UNet sees none larger.
+
+    Raises ValueError, which names `argument`, for architectures without a limit to what the UNet sees.
+    """
+    if config.context is None:
+        raise ValueError(f"{argument}: expected an architecture with a limited context, which the published one hasn't")
+    side = -(-config.context // config.multiple) * config.multiple // 8
+    shape, generator = (1, config.latent_channels, side, side), torch.Generator().manual_seed(seed)
+    return gaussian_noise(shape, generator, torch.device("cpu"), torch.float32)
+
+
 def _pad(image: Tensor, multiple: int) -> Tensor:
     """`image` extended on the right and bottom to multiples of `multiple`, by reflection as far as it goes."""
     height, width = image.shape[2:]

@@ -132,7 +132,7 @@ def _values(output: np.ndarray, reference: np.ndarray, f: ev.Figures, measures: 
 
 def at_brightness_of(reference: np.ndarray, picture: np.ndarray) -> np.ndarray:
     """`picture` times mean(reference)/mean(picture); all (h, w, 3) uint8."""
-    x, y = (torch.from_numpy(np.array(p)).permute(2, 0, 1)[None].float() / 255 for p in (picture, reference))
+    x, y = ev.as_batch(picture), ev.as_batch(reference)
     return (brightness_matched(x, y)[0] * 255).round().to(torch.uint8).permute(1, 2, 0).numpy()
 
 

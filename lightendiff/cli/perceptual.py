@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+
+from ..evaluation import as_batch
 
 Measure = Callable[[np.ndarray, np.ndarray], float | None]  # (output, reference), both (h, w, 3) uint8
 METRICS = {"lpips": True, "niqe": False}  # pyiqa's name -> whether it takes a reference
@@ -42,11 +43,7 @@ def _measure(name: str, device: torch.device, say: Callable[[str], object]) -> M
 
 def _measured(metric: Any, referenced: bool, output: np.ndarray, reference: np.ndarray) -> float | None:
     try:
-        pictures = [_batch(output), _batch(reference)] if referenced else [_batch(output)]
+        pictures = [as_batch(output), as_batch(reference)] if referenced else [as_batch(output)]
         return float(metric(*pictures))
     except (RuntimeError, ValueError, AssertionError, IndexError):
         return None
-
-
-def _batch(picture: np.ndarray) -> Tensor:
-    return torch.from_numpy(np.array(picture)).permute(2, 0, 1)[None].float() / 255

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable
 from typing import NoReturn
 
-from ..command import add_loading, add_restoration, load_pipeline, number
+from ..command import add_loading, add_restoration, load_pipeline, number, restoration_options
 
 HELP = "restore a video, with its sound and without flicker"
 EXAMPLES = """
@@ -43,14 +43,9 @@ def run(args: argparse.Namespace, error: Callable[[str], NoReturn]) -> int:
 
     from ..integrations.video import restore_video
 
-    given = {
-        "num_inference_steps": args.steps,
-        "strength": args.strength,
-        "exposure": args.exposure,
-        "seed": args.seed,
-        "smoothing": args.smoothing,
-    }
-    options = {name: value for name, value in given.items() if value is not None}
+    options = restoration_options(args)
+    if args.smoothing is not None:
+        options["smoothing"] = args.smoothing
     pipe = load_pipeline(args, error)
     with tqdm(unit="frame", disable=None, file=sys.stderr) as bar:
 

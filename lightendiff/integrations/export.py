@@ -19,8 +19,7 @@ from torch.nn import functional as F
 from ..atomic import replace_files
 from ..models.unet import Attention
 from ..pipeline import LightenPipeline
-from ..restorer import Restorer, seen_units
-from ..scheduler import gaussian_noise
+from ..restorer import Restorer, context_noise, seen_units
 
 Format = Literal["onnx", "torch-export"]
 INPUT, OUTPUT = "image", "restored"
@@ -105,8 +104,7 @@ class RestorerGraph(nn.Module):
     def __init__(self, restorer: Restorer, num_inference_steps: int | None = None, seed: int = 0) -> None:
         super().__init__()
         config = restorer.config
-        if config.context is None:
-            raise ValueError("model: expected an architecture with a limited context, which the published one hasn't")
+        noise = context_noise("model", config, seed)
         self.steps = config.num_inference_steps if num_inference_steps is None else num_inference_steps
         restorer.scheduler.timestep_list(self.steps, config.start_timestep)  # raises for what it can't do
         restorer = copy.deepcopy(restorer).to("cpu", torch.float32, memory_format=torch.contiguous_format)  # type: ignore[call-overload]  # not in torch's stub
@@ -115,11 +113,8 @@ class RestorerGraph(nn.Module):
             if isinstance(module, Attention):
                 module.__class__ = PlainAttention
         self.restorer: Restorer = restorer.eval().requires_grad_(False)
+        assert config.context is not None  # or there would be no such noise
         self.limit, self.multiple = config.context, config.multiple
-        side = -(-self.limit // self.multiple) * self.multiple // 8
-        shape = (1, config.latent_channels, side, side)
-        generator = torch.Generator().manual_seed(seed)
-        noise = gaussian_noise(shape, generator, torch.device("cpu"), torch.float32)
         self.register_buffer("noise", noise, persistent=False)
 
     def forward(self, image: Tensor) -> Tensor:

@@ -9,8 +9,7 @@ from torch import Tensor, nn
 
 from ..checkpoints import load_restorer
 from ..pipeline import SHIPPED_WEIGHTS
-from ..restorer import Restorer
-from ..scheduler import gaussian_noise
+from ..restorer import Restorer, context_noise
 
 
 class LightenModule(nn.Module):
@@ -52,15 +51,10 @@ class LightenModule(nn.Module):
     ) -> None:
         super().__init__()
         restorer = weights if isinstance(weights, Restorer) else load_restorer(weights or SHIPPED_WEIGHTS)
-        if restorer.config.context is None:
-            raise ValueError("weights: expected an architecture with a limited context, which the published one hasn't")
+        noise = context_noise("weights", restorer.config, seed)
         self.restorer = restorer.eval().requires_grad_(False)
         self.restorer.autocast_dtype = None if dtype == torch.float32 else dtype
         self.num_inference_steps, self.exposure = num_inference_steps, exposure
-        side = restorer.config.context // 8
-        shape = (1, restorer.config.latent_channels, side, side)
-        generator = torch.Generator().manual_seed(seed)
-        noise = gaussian_noise(shape, generator, torch.device("cpu"), torch.float32)
         self.register_buffer("noise", noise, persistent=False)
 
     def forward(self, image: Tensor) -> Tensor:
