@@ -66,7 +66,7 @@ def test_pairs_are_matched_by_stem(folders: tuple[Path, Path], cached: bool) -> 
     sample = source.pair(1)
     assert sample.dark.shape == sample.target.shape == (3, 12, 16)
     assert sample.dark.dtype == np.uint8
-    assert (sample.mean, sample.target_mean) == pytest.approx((20 / 255, 120 / 255))
+    assert sample.mean == pytest.approx(20 / 255)
     assert not sample.darken
     assert "2.png" in sample.name
     assert "2.bmp" in sample.name
@@ -190,6 +190,17 @@ def test_brackets_frame_to_frame(brackets: Path) -> None:
     assert greys(source) == [(20, 100), (60, 100)]  # validation stays frame → reference
 
 
+def test_brackets_for_the_sensor_model(brackets: Path) -> None:
+    source = Brackets(brackets, scenes=["a"], dark_mean=(50, 150), darken=True)
+    source.load()
+    assert drawn(source) == {(60, 100), (140, 100)}
+    assert source.draw(np.random.default_rng(0)).darken
+    assert source.pair(0).darken
+    assert not source.validates
+    with pytest.raises(ValueError, match="darken: only for target='reference'"):
+        Brackets(brackets, target="frames", darken=True)
+
+
 def test_brackets_scenes_and_exclude(brackets: Path) -> None:
     source = Brackets(brackets, scenes=["b", "a"], exclude=["b"], dark_mean=(0, 255))
     source.load()
@@ -277,7 +288,7 @@ def test_self_made_pictures_depend_on_their_seed_only() -> None:
     assert sample.dark.shape == (3, 20, 30)
     assert sample.target.std() > 10
     # a tenth of the light: (dark / target)^2.2 = 0.1
-    np.testing.assert_allclose((sample.mean / sample.target_mean) ** 2.2, 0.1, rtol=0.02)
+    np.testing.assert_allclose((sample.mean * 255 / sample.target.mean()) ** 2.2, 0.1, rtol=0.02)
     assert not sample.darken
 
 

@@ -180,7 +180,6 @@ def batch(count: int = 64, size: tuple[int, int] = (8, 8), darken: bool = False)
         "target": target,
         "darken": torch.full((count,), darken),
         "mean": torch.full((count,), 0.25),
-        "target_mean": torch.full((count,), 0.5),
         "names": [str(i) for i in range(count)],
     }
 
@@ -215,17 +214,19 @@ def test_flips_are_the_symmetries_of_the_crop_and_alike_for_both(size: tuple[int
     assert len(seen) == kinds
 
 
-def test_marked_samples_are_darkened_and_their_mean_follows() -> None:
-    given = batch(4, (32, 32), darken=True)
+@pytest.mark.parametrize("itself", [True, False], ids=["the target itself", "another picture"])
+def test_marked_samples_are_darkened_and_their_mean_follows(itself: bool) -> None:
+    given = batch(4, (32, 32), darken=itself)
     given["darken"] = torch.tensor([True, False, True, False])
     model = SensorModel(exposure=(-3, -3), tint=0, shot=(1e-20, 1e-20), read=(1e-12, 1e-12), jpeg=0)
     out = BatchAugment(model, flips=False)(given, generator())
     target = given["target"].float() / 255
     torch.testing.assert_close(out["target"], target)
-    torch.testing.assert_close(out["dark"][1::2], target[1::2])
-    torch.testing.assert_close(out["dark"][::2], darken(target[::2], parameters(2, exposure=-3)))
-    ratio = out["dark"].mean((1, 2, 3)) / target.mean((1, 2, 3))
-    torch.testing.assert_close(out["mean"], torch.where(given["darken"], 0.5 * ratio, 0.25))
+    dark = given["dark"].float() / 255
+    torch.testing.assert_close(out["dark"][1::2], dark[1::2])
+    torch.testing.assert_close(out["dark"][::2], darken(dark[::2], parameters(2, exposure=-3)))
+    ratio = out["dark"].mean((1, 2, 3)) / dark.mean((1, 2, 3))
+    torch.testing.assert_close(out["mean"], torch.where(given["darken"], 0.25 * ratio, 0.25))
 
 
 def test_augmentation_depends_on_its_generator_only() -> None:

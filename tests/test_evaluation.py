@@ -17,7 +17,7 @@ def flat(value: int | tuple[int, int, int], height: int = 32, width: int = 40) -
 
 
 def sample_of(dark: np.ndarray, target: np.ndarray, name: str = "dark → target") -> Sample:
-    return Sample(dark.transpose(2, 0, 1), target.transpose(2, 0, 1), dark.mean() / 255, target.mean() / 255, name)
+    return Sample(dark.transpose(2, 0, 1), target.transpose(2, 0, 1), dark.mean() / 255, name)
 
 
 def row_of(psnr: float) -> ev.Row:

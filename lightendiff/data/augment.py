@@ -39,13 +39,13 @@ class BatchAugment(nn.Module):
         dark, target = pictures.chunk(2)
         mean = batch["mean"].float()
         if (chosen := batch["darken"]).any():
-            bright = target[chosen]
+            bright = dark[chosen]
             with torch.autocast(bright.device.type, enabled=False):  # 8-bit steps need more than bfloat16's 8 bits
                 darkened = darken(bright, self.sensor.draw(len(bright), generator), generator)
             dark = dark.index_put((chosen,), darkened)
             # the whole picture's mean after darkening, of which only the crop is known, falls by the crop's factor
             factor = darkened.mean((1, 2, 3)) / bright.mean((1, 2, 3)).clamp_min(1 / 255)
-            mean = mean.index_put((chosen,), (factor * batch["target_mean"].float()[chosen]).clamp(0, 1))
+            mean = mean.index_put((chosen,), (factor * mean[chosen]).clamp(0, 1))
         return {"dark": dark, "target": target, "mean": mean, "names": batch["names"]}
 
     @staticmethod

@@ -33,11 +33,11 @@ def crop_sample(
     window = _window(sample.dark.shape[1:], size, wanted, rng)
     dark = _cut(sample.dark, window, size)
     if sample.dark is sample.target:
-        return Sample(dark, dark, sample.mean, sample.target_mean, sample.name, sample.darken, sample.paired)
+        return replace(sample, dark=dark, target=dark)
     if not sample.paired:
         window = _window(sample.target.shape[1:], size, wanted, rng)
     target = _cut(sample.target, window, size)
-    return Sample(dark, target, sample.mean, sample.target_mean, sample.name, sample.darken, sample.paired)
+    return replace(sample, dark=dark, target=target)
 
 
 def _window(
@@ -117,15 +117,14 @@ class StepSampler(DistributedSampler[int]):
 
 
 def collate(samples: Sequence[Sample]) -> Batch:
-    """Samples of one size as a batch: `dark`, `target` uint8 (b,3,h,w); `darken` bool (b,); `mean`, `target_mean`
-    float32 (b,); `names` list of b strings; `number` of the first sample in the training stream.
+    """Samples of one size as a batch: `dark`, `target` uint8 (b,3,h,w); `darken` bool (b,); `mean` float32 (b,);
+    `names` list of b strings; `number` of the first sample in the training stream.
     """
     return {
         "dark": torch.from_numpy(np.stack([sample.dark for sample in samples])),
         "target": torch.from_numpy(np.stack([sample.target for sample in samples])),
         "darken": torch.tensor([sample.darken for sample in samples]),
         "mean": torch.tensor([sample.mean for sample in samples], dtype=torch.float32),
-        "target_mean": torch.tensor([sample.target_mean for sample in samples], dtype=torch.float32),
         "names": [sample.name for sample in samples],
         "number": samples[0].number,
     }

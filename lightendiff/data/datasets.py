@@ -139,6 +139,7 @@ class Brackets(Source):
         exclude: names of scenes to leave out.
         dark_mean: lowest and highest mean grey level, 0–255, of dark frames.
         target: "reference" or "frames".
+        darken: have the sensor model darken the frames in `dark_mean`, which may be bright then; only for training.
         cached: keep the decoded pictures in memory.
     """
 
@@ -149,12 +150,16 @@ class Brackets(Source):
         exclude: Sequence[str] = (),
         dark_mean: tuple[float, float] = (5.0, 130.0),
         target: str = "reference",
+        darken: bool = False,
         cached: bool = True,
     ) -> None:
+        if darken and target != "reference":
+            raise ValueError("darken: only for target='reference'; between frames nothing is to be darkened")
         if target not in ("reference", "frames"):
             raise ValueError(f"target must be 'reference' or 'frames', got {target!r}")
         self.root, self.scenes, self.exclude = Path(root), scenes, list(exclude)
-        self.dark_mean, self.target, self.cached = dark_mean, target, cached
+        self.dark_mean, self.target, self.darken, self.cached = dark_mean, target, darken, cached
+        self.validates = not darken
         self._dark: list[list[Stored]] = []
         self._frames: list[list[Stored]] = []
         self._references: list[Stored] = []
@@ -209,13 +214,13 @@ class Brackets(Source):
         return len(self._pairs)
 
     def pair(self, index: int) -> Sample:
-        return make_sample(*self._pairs[index])
+        return make_sample(*self._pairs[index], darken=self.darken)
 
     def draw(self, rng: np.random.Generator) -> Sample:
         scene = int(rng.integers(len(self._frames)))
         if self.target == "reference":
             frame = self._dark[scene][int(rng.integers(len(self._dark[scene])))]
-            return make_sample(frame, self._references[scene])
+            return make_sample(frame, self._references[scene], darken=self.darken)
         one, other = rng.choice(len(self._frames[scene]), 2, replace=False)
         return make_sample(self._frames[scene][int(one)], self._frames[scene][int(other)])
 
@@ -350,7 +355,7 @@ class SelfMade(Source):
         # a tenth of the light is 10^(-1/2.2) of the code value
         dark = target if self.darken else (target * 10 ** (-1 / 2.2)).round().astype(np.uint8)
         name = f"self-made {self.seed}/{index}"
-        return Sample(dark, target, float(dark.mean()) / 255, float(target.mean()) / 255, name, self.darken)
+        return Sample(dark, target, float(dark.mean()) / 255, name, self.darken)
 
     def __len__(self) -> int:
         return len(self._samples)

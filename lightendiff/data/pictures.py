@@ -22,14 +22,13 @@ SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp"}
 class Sample:
     """One dark picture and what it should become, both uint8 (3,h,w); of one size if `paired`.
 
-    `mean` and `target_mean` are means over all channels of the *whole* pictures, in [0, 1]. With `darken`, `dark` is
-    the target itself and the sensor model is still to be applied. Without `paired` the two show different scenes.
+    `mean` is the mean over all channels of the *whole* dark picture, in [0, 1]. With `darken`, `dark` is still to go
+    through the sensor model; it may be the target itself. Without `paired` the two show different scenes.
     """
 
     dark: np.ndarray
     target: np.ndarray
     mean: float
-    target_mean: float
     name: str
     darken: bool = False
     paired: bool = True
@@ -132,8 +131,8 @@ def make_sample(dark: Stored, target: Stored, *, darken: bool = False, paired: b
     """The two pictures, whole, as a sample; the same one twice shares its pixels."""
     pixels = dark.chw
     if dark is target:
-        return Sample(pixels, pixels, dark.mean, dark.mean, str(dark.path), darken, paired)
-    return Sample(pixels, target.chw, dark.mean, target.mean, f"{dark.path} → {target.path}", darken, paired)
+        return Sample(pixels, pixels, dark.mean, str(dark.path), darken, paired)
+    return Sample(pixels, target.chw, dark.mean, f"{dark.path} → {target.path}", darken, paired)
 
 
 def listing(names: Iterable[object], count: int = 5) -> str:
