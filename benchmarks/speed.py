@@ -1,10 +1,13 @@
-"""Measure speed: python benchmarks/speed.py restore | scheduler | train | paper (each has its own --help).
+"""Measure speed: python benchmarks/speed.py restore | folder | scheduler | train | paper (each with --help).
 
 `restore`: a picture from file to file, a line for every preset, size, number of steps, precision and device. Each line
 is measured in a process of its own, after one run that isn't counted. Seconds are those of the median run, and the
 stages are that run's; "other" is what lies between them, conversions and padding. Devices are waited for at the ends
 of every stage. Pictures are handled one after another, whereas `infer.py` reads ahead and writes behind. The peak of
 memory is, on CUDA, that of PyTorch's allocator and, on the CPU, what the process holds beyond the loaded libraries.
+`folder`: a folder restored as `infer.py` does it, which is reading, restoring and writing, against the model alone on
+the same pictures as arrays. "share" is that of the model's throughput with one picture after another: the median of the
+rounds' shares, which needn't be the share of the medians.
 `scheduler`: a step of our DDIMScheduler against one of diffusers'. `train`: a training step of both stages with the
 settings of their configurations, on self-made pictures. `paper`: LightenDiffusion's own code against ours.
 What is compared runs in turn, so that a change of the machine's speed meets all alike.
@@ -19,6 +22,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
+from speed_folder import folder
 from speed_paper import paper
 from speed_restore import DTYPES, restore
 from speed_scheduler import scheduler
@@ -46,7 +50,7 @@ def positive(text: str) -> int:
 
 def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    commands = parser.add_subparsers(required=True, metavar="restore | scheduler | train | paper")
+    commands = parser.add_subparsers(required=True, metavar="restore | folder | scheduler | train | paper")
     here = "cuda" if torch.cuda.is_available() else "cpu"
 
     def add(run: Callable[[argparse.Namespace], int], about: str, repeats: int | None) -> argparse.ArgumentParser:
@@ -68,6 +72,14 @@ def build_parser() -> argparse.ArgumentParser:
     command.add_argument("--batch-size", type=positive, default=1, metavar="N", help="so many pictures at a time")
     about = "of a line's runs, after which none begins; default: 120"
     command.add_argument("--limit", type=float, default=120, metavar="SECONDS", help=about)
+
+    command = add(folder, "a folder, restored as infer.py does it, against the model alone", 7)
+    command.add_argument("--count", type=positive, default=8, metavar="N", help="of pictures; default: 8")
+    command.add_argument("--size", type=parse_size, default=(400, 600), metavar="WIDTHxHEIGHT", help="of each")
+    command.add_argument("--format", choices=("jpg", "png"), default="jpg", help="in and out; default: jpg")
+    command.add_argument("--weights", metavar="PATH", help="in place of the weights of the package")
+    command.add_argument("--dtype", choices=DTYPES, help="default: the pipeline's choice")
+    command.add_argument("--device", help="default: the pipeline's choice")
 
     command = add(scheduler, "a step of DDIMScheduler against one of diffusers'", 200)
     command.add_argument("--size", type=parse_size, default=(400, 600), metavar="WIDTHxHEIGHT")

@@ -101,8 +101,13 @@ def ratio(these: Sequence[float], those: Sequence[float]) -> float:
 
 def made_picture(size: Size) -> np.ndarray:
     """A dark picture (h, w, 3) uint8."""
+    return made_pictures(1, size)[0]
+
+
+def made_pictures(count: int, size: Size) -> list[np.ndarray]:
+    """So many different ones."""
     from lightendiff.data.datasets import SelfMade
 
-    source = SelfMade(1, size)
+    source = SelfMade(count, size)
     source.load()
-    return np.ascontiguousarray(source.pair(0).dark.transpose(1, 2, 0))
+    return [np.ascontiguousarray(source.pair(i).dark.transpose(1, 2, 0)) for i in range(count)]

@@ -361,6 +361,45 @@ def test_a_large_picture_among_small_ones(tmp_path, monkeypatch):
     assert restore_files(jobs, invert, many=lambda arrays: [invert(array) for array in arrays]).restored == 40
 
 
+@pytest.mark.parametrize(("limit", "expected"), [(1000, 1), (5000, 3)])
+def test_large_pictures_after_small_ones_are_read_only_as_there_is_room(tmp_path, monkeypatch, limit, expected):
+    """Batches of 3 and 5 small pictures, of 30 pixels; for the second, all that follow are tried."""
+    for number in range(30):
+        save(tmp_path / "in" / f"{number:02}.png", seed=number, size=(6, 5) if number < 8 else (50, 40))
+    monkeypatch.setattr(os, "cpu_count", lambda: 2)  # one thread, so that it's told what comes after what
+    monkeypatch.setattr("lightendiff.folder._PIXELS_TOGETHER", 1500)
+    monkeypatch.setattr("lightendiff.folder._PIXELS_AHEAD", limit)
+    read: list[int] = []
+    ahead: list[int] = []
+    batches: list[int] = []
+
+    def reading(path, **options):
+        picture = read_picture(path, **options)
+        read.append(picture.pixels.shape[0])
+        return picture
+
+    def alone(array):
+        assert len(array) == 50
+        ahead.append(read.count(50) - len(ahead) - 1)
+        return invert(array)
+
+    def many(arrays):
+        batches.append(len(arrays))
+        if len(batches) == 2:
+            assert read == [6] * 8 + [50] * expected
+        return [invert(array) for array in arrays]
+
+    monkeypatch.setattr("lightendiff.folder.read_picture", reading)
+    jobs = plan([tmp_path / "in"], tmp_path / "out").jobs
+    failures: list[str] = []
+    summary = restore_files(jobs, alone, many=many, failed=failures.append)
+    assert (summary.restored, failures, batches, len(ahead)) == (30, [], [3, 5], 22)
+    assert len(read) == 30
+    assert max(ahead) <= expected + 2  # the next two are always read
+    for job in jobs:
+        np.testing.assert_array_equal(read_picture(job.target).pixels, invert(read_picture(job.source).pixels))
+
+
 def test_a_batch_that_fails_is_tried_one_by_one(tmp_path):
     for number in range(3):
         save(tmp_path / "in" / f"{number}.png", seed=number)

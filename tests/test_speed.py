@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from lightendiff import LightenPipeline
-from lightendiff.images import Picture, read_picture, write_picture
+from lightendiff.images import ImageError, Picture, read_picture, write_picture
 from lightendiff.models.presets import PRESETS
 from lightendiff.training import LatentDiffusion
 
@@ -167,6 +167,65 @@ def test_restore(speed, apart, weights, capsys):
     assert (bad["device"], {bad[name] for name in (*whole, *apart.STAGES, "other")}) == ("nowhere", {"–"})
     assert "default, 56x40, 3, –, nowhere" in err
     assert "expected one that this machine has, got 'nowhere'" in err
+
+
+def test_folder(speed, weights, capsys):
+    argv = ("--weights", weights, "--size", "56x40", "--count", 3, "--dtype", "float32", "--device", "cpu")
+    (model, whole), _ = run(speed, capsys, "folder", *argv, "--repeats", 1)
+    assert (model["what"], whole["what"]) == ("model, one by one", "folder")
+    assert model["share"] == "100.0 %"
+    for line in (model, whole):
+        asked = ("pictures", "format", "size", "precision", "device")
+        assert [line[name] for name in asked] == ["3", "jpg", "56x40", "float32", "cpu"]
+        assert 1 / float(line["images/s"]) == pytest.approx(float(line["s/image"]), rel=1e-2, abs=2 * ROUNDING)
+    share = float(whole["images/s"]) / float(model["images/s"])
+    assert float(whole["share"].removesuffix(" %")) == pytest.approx(100 * share, rel=2e-2)
+
+
+@pytest.mark.parametrize("together", [False, True])
+def test_folder_and_model_restore_the_same_pictures(speed, weights, capsys, monkeypatch, together):
+    given: list[list[np.ndarray]] = []
+    call = LightenPipeline.__call__
+
+    def counted(pipe: LightenPipeline, image: Any, **options: Any) -> Any:
+        given[-1] += image if isinstance(image, list) else [image]
+        return call(pipe, image, **options)
+
+    def each_once(runs: list[Callable[[], object]], repeats: int, device: torch.device) -> list[list[float]]:
+        for one in runs:
+            given.append([])
+            one()
+        return [[float(number + 1)] * repeats for number in range(len(runs))]
+
+    def many(pipe: Any) -> Any:
+        return (lambda pictures: pipe(pictures, batch_size=len(pictures))) if together else None
+
+    monkeypatch.setattr(LightenPipeline, "__call__", counted)
+    monkeypatch.setattr("lightendiff.command._together", many)
+    monkeypatch.setattr("speed_folder.in_turn", each_once)
+    argv = ("--weights", weights, "--size", "56x40", "--count", 3, "--format", "png", "--device", "cpu")
+    lines, _ = run(speed, capsys, "folder", *argv)
+    names = ["model, one by one", *(["model, in batches"] if together else []), "folder"]
+    assert [line["what"] for line in lines] == names
+    assert [line["s/image"] for line in lines] == [f"{(n + 1) / 3:.4f}" for n in range(len(names))]
+    assert [line["share"] for line in lines] == ["100.0 %", "50.0 %", "33.3 %"][: len(names)]
+    assert len(given) == len(names)
+    assert len({picture.tobytes() for picture in given[0]}) == 3
+    for pictures in given[1:]:
+        np.testing.assert_array_equal(np.stack(pictures), np.stack(given[0]))
+
+
+def test_a_picture_of_the_folder_that_fails_is_an_error_of_one_line(speed, weights, capsys, monkeypatch):
+    def broken(*_: object, **__: object) -> None:
+        raise ImageError("no space left")
+
+    monkeypatch.setattr("lightendiff.folder.write_picture", broken)
+    argv = ("--weights", weights, "--size", "56x40", "--count", 1, "--device", "cpu", "--repeats", 1)
+    assert speed.main(["folder", *map(str, argv)]) == 1
+    printed = capsys.readouterr()
+    assert "|" not in printed.out
+    assert printed.err.endswith("0000.jpg: cannot write no space left\n")
+    assert len(printed.err.splitlines()) == 1
 
 
 def test_paper_has_weights_of_its_own(apart, weights, picture):
