@@ -16,7 +16,7 @@ from tempfile import TemporaryDirectory
 import numpy as np
 from speed_timing import memory
 
-from lightendiff import command, folder
+from lightendiff import arguments, command, folder
 from lightendiff import evaluation as ev
 from lightendiff.images import Picture, write_picture
 
@@ -34,7 +34,7 @@ def make_pictures(root: Path, count: int, side: int) -> None:
 
 def restore_all(source: Path, out: Path, options: Sequence[str], every: int) -> tuple[folder.Summary, dict[int, int]]:
     """Restore a folder; what was done, and the memory in bytes after every so many pictures."""
-    parser = command.build_parser()
+    parser = arguments.build_parser()
     args = parser.parse_args([str(source), "-o", str(out), *options])
     restore = command.load_restore(args, parser.error)
     held: dict[int, int] = {}

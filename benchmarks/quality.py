@@ -24,6 +24,7 @@ from tqdm import tqdm
 from lightendiff import LightenPipeline
 from lightendiff import evaluation as ev
 from lightendiff.data import datasets as ds
+from lightendiff.data.pictures import Sample, list_pictures, read_pictures
 from lightendiff.sheets import Tile, contact_sheet, save_sheet
 
 CONFIG = Path(__file__).resolve().parents[1] / "configs" / "default_stage1.yaml"
@@ -61,7 +62,7 @@ def make_source(name: str, args: argparse.Namespace, kept: KeptOut) -> ds.Source
         case "brackets_val":
             return ds.Brackets(brackets, scenes=kept.scenes, dark_mean=kept.dark_mean)
         case "lol_kept":
-            stems = [path.stem for path in ds.list_pictures(lol / "train" / "low")]
+            stems = [path.stem for path in list_pictures(lol / "train" / "low")]
             if missing := sorted(set(kept.pictures) - set(stems)):
                 raise ValueError(f"{lol / 'train'} lacks what {CONFIG.name} keeps out: {', '.join(missing)}")
             others = [stem for stem in stems if stem not in kept.pictures]
@@ -77,11 +78,11 @@ def make_source(name: str, args: argparse.Namespace, kept: KeptOut) -> ds.Source
 
 
 def brightest_frame(scene: Path) -> Path:
-    frames = ds.read_pictures([path for path in ds.list_pictures(scene) if path.stem != "reference"], cached=False)
+    frames = read_pictures([path for path in list_pictures(scene) if path.stem != "reference"], cached=False)
     return max(frames, key=lambda frame: frame.mean).path
 
 
-def key(sample: ds.Sample) -> str:
+def key(sample: Sample) -> str:
     """What a sample's output is called: its stem, in a folder for each scene of the brackets."""
     path = Path(sample.name.split(" → ")[0])
     return f"{path.parent.name}/{path.stem}" if path.parent.parent.name == "brackets" else path.stem
@@ -91,7 +92,7 @@ def key(sample: ds.Sample) -> str:
 
 
 def restoring(pipe: LightenPipeline, steps: int | None, seed: int = 0) -> ev.Answer:
-    def answer(sample: ds.Sample) -> np.ndarray:
+    def answer(sample: Sample) -> np.ndarray:
         return pipe(sample.dark.transpose(1, 2, 0), num_inference_steps=steps, seed=seed)
 
     return answer
@@ -100,12 +101,12 @@ def restoring(pipe: LightenPipeline, steps: int | None, seed: int = 0) -> ev.Ans
 def reading(folder: Path, name: str) -> ev.Answer:
     """Pictures that another program has restored, by set (or in the folder itself) and `key`, in any format."""
 
-    def answer(sample: ds.Sample) -> np.ndarray:
+    def answer(sample: Sample) -> np.ndarray:
         path = (folder / name if (folder / name).is_dir() else folder) / key(sample)
-        found = [p for p in ds.list_pictures(path.parent) if p.stem == path.name]
+        found = [p for p in list_pictures(path.parent) if p.stem == path.name]
         if len(found) != 1:
             raise ValueError(f"{path.parent}: expected one picture {path.name}.*, found {len(found)}")
-        return ds.read_pictures(found, cached=False)[0].pixels
+        return read_pictures(found, cached=False)[0].pixels
 
     return answer
 
@@ -146,7 +147,7 @@ def evaluate_wild(args: argparse.Namespace, pipe: LightenPipeline | None, kept: 
         yield from wild_lines(name, found)
 
 
-def progress(source: ds.Source, label: str) -> Iterator[ds.Sample]:
+def progress(source: ds.Source, label: str) -> Iterator[Sample]:
     yield from tqdm(source.pairs(), label, total=len(source), unit="image", disable=None, leave=False)
 
 

@@ -51,9 +51,8 @@ How the presets are made up is in `lightendiff/models/presets.py`.
 
 
 def sources() -> list[type]:
-    """The sources in the order of their module."""
-    classes = [value for value in vars(datasets).values() if inspect.isclass(value)]
-    return [cls for cls in classes if issubclass(cls, datasets.Source) and not inspect.isabstract(cls)]
+    """What `lightendiff.data.datasets` offers, in its order."""
+    return [cls for name in datasets.__all__ if not inspect.isabstract(cls := getattr(datasets, name))]
 
 
 def trained(base: type) -> list[type]:
@@ -122,10 +121,9 @@ def table(cls: type) -> str:
     return "\n".join(lines)
 
 
-def section(cls: type, path: str | None = None) -> str:
+def section(cls: type, path: str) -> str:
     summary = inspect.cleandoc(cls.__doc__ or "").split("\n\n")[0].replace("\n", " ")
-    title = f"### `{path or f'{cls.__module__}.{cls.__name__}'}`"
-    return f"{title}\n\n{summary}\n\n{table(cls)}\n"
+    return f"### `{path}`\n\n{summary}\n\n{table(cls)}\n"
 
 
 def render() -> str:
@@ -137,7 +135,7 @@ def render() -> str:
     parts += ["## Data: `data`\n", table(LowLightData) + "\n"]
     parts += ["## Sources: entries of `data.train` and `data.val`\n"]
     parts += ["`Darkened` and `UnpairedFolders` have no references and can't be in `data.val`.\n"]
-    parts += [section(source) for source in sources()]
+    parts += [section(source, f"lightendiff.data.datasets.{source.__name__}") for source in sources()]
     parts += ["## Callbacks: entries of `trainer.callbacks`\n"]
     parts += [section(callback, f"lightendiff.training.{callback.__name__}") for callback in trained(Callback)]
     return "\n".join(parts)

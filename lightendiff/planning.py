@@ -13,7 +13,7 @@ from pathlib import Path
 
 from . import storage
 from .images import FORMATS, RAW, READABLE, shown
-from .storage import Location, RemotePath
+from .locations import Location, RemotePath, located, why
 
 
 @dataclass(frozen=True)
@@ -45,18 +45,18 @@ def plan(
 ) -> Plan:
     """Find the pictures in files and folders and name their outputs in the folder `output`. Nothing is written.
 
-    All of them may be on this machine or at addresses, as in `storage`. A folder's pictures keep their place below it.
-    Those whose output would replace an input, would lie outside the output folder, or would have the same name as
+    All of them may be on this machine or at addresses, as in `locations`. A folder's pictures keep their place below
+    it. Those whose output would replace an input, would lie outside the output folder, or would have the same name as
     another's become problems instead of jobs.
 
     With `share` (r, n), process r of n that plan the same run gets every n-th picture and problem. Which they are
     depends on the pictures found only, not on what the others have already written.
 
     Raises:
-        ImportError, ValueError: as `storage.located`, of the output.
+        ImportError, ValueError: as `locations.located`, of the output.
         OSError: whether outputs exist can't be known.
     """
-    out, result = storage.located(output), Plan()
+    out, result = located(output), Plan()
     jobs: dict[tuple[Hashable, Location], Job] = {}  # in order, and each only once, whatever it was called
 
     def problem(name: object, reason: str) -> None:
@@ -64,7 +64,7 @@ def plan(
 
     for each in inputs:
         try:
-            given = storage.located(each)
+            given = located(each)
             if storage.kind(given) == "file":
                 found = [(given, Path(given.name))]
             else:
@@ -73,7 +73,7 @@ def plan(
                     hint = "" if recursive else " (folders inside it are entered with --recursive)"
                     problem(given, f"no pictures in this folder{hint}")
         except (OSError, ValueError, ImportError) as error:
-            problem(each, storage.why(error))
+            problem(each, why(error))
             continue
         for source, name in found:
             job = Job(source, out / output_name(name, format, suffix))

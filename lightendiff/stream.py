@@ -22,6 +22,7 @@ from .images import (
     shown,
     write_picture,
 )
+from .locations import Location, located
 
 STREAM = "-"
 _INPUT = "standard input"
@@ -30,7 +31,7 @@ _INPUT = "standard input"
 def restore_stream(
     args: argparse.Namespace, load: Callable[[], folder.Restore], error: Callable[[str], NoReturn]
 ) -> int:
-    """Restore the one picture of `args` (those of `command.build_parser`), where input, output or both are `-`.
+    """Restore the one picture of `args` (those of `arguments.build_parser`), where input, output or both are `-`.
 
     Only the picture goes to standard output; everything else that is printed meanwhile goes to standard error.
 
@@ -105,10 +106,10 @@ def _identity_of_input() -> Hashable:
     return None
 
 
-def _target(picture: Picture, args: argparse.Namespace) -> storage.Location:
+def _target(picture: Picture, args: argparse.Namespace) -> Location:
     """The file for a picture from standard input, which has no name, in the folder of outputs."""
     extension = next((extension for extension, kind in FORMATS.items() if kind == picture.format), ".png")
-    return storage.located(args.output) / folder.output_name(Path(f"stdin{extension}"), args.format, args.suffix)
+    return located(args.output) / folder.output_name(Path(f"stdin{extension}"), args.format, args.suffix)
 
 
 def _named(args: argparse.Namespace) -> str:

@@ -13,7 +13,8 @@ from jsonargparse import ArgumentParser
 from lightning.pytorch.callbacks import ModelCheckpoint
 
 from lightendiff.data.datamodule import LowLightData, StepSampler, TrainingStream, crop_sample
-from lightendiff.data.datasets import Brackets, Darkened, PairedFolders, Sample, SelfMade, WellLit
+from lightendiff.data.datasets import Brackets, Darkened, PairedFolders, SelfMade, WellLit
+from lightendiff.data.pictures import Sample
 
 
 def sample(dark: tuple[int, int], target: tuple[int, int] | None = None) -> Sample:

@@ -5,6 +5,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from jsonargparse import ArgumentParser
 
 from lightendiff.data.datasets import (
     Brackets,
@@ -16,8 +17,8 @@ from lightendiff.data.datasets import (
     Source,
     UnpairedFolders,
     WellLit,
-    read_pictures,
 )
+from lightendiff.data.pictures import read_pictures
 
 
 def write(path: Path, value: int | tuple[int, int, int] | np.ndarray, size: tuple[int, int] = (12, 16)) -> Path:
@@ -316,3 +317,12 @@ def test_mixture_follows_its_weights(folders: tuple[Path, Path]) -> None:
 def test_mixture_rejects_weights(weights: list[float]) -> None:
     with pytest.raises(ValueError, match="weights must"):
         Mixture([SelfMade(), SelfMade()], weights)
+
+
+@pytest.mark.parametrize("given", ["SelfMade", "lightendiff.data.datasets.SelfMade"])
+def test_configurations_name_the_package_and_not_its_modules(given: str) -> None:
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_argument("--source", type=Source)
+    read = parser.parse_args([f"--source={given}", "--source.count=2"])
+    assert read.source.class_path == "lightendiff.data.datasets.SelfMade"
+    assert parser.instantiate_classes(read).source.count == 2

@@ -29,7 +29,7 @@ import numpy as np
 import pytest
 import yaml
 
-from lightendiff import command
+from lightendiff import arguments
 
 pytestmark = pytest.mark.filterwarnings("ignore:LightningCLI's args parameter")  # sys.argv is pytest's
 
@@ -194,7 +194,7 @@ def check(load_script: Callable[[Path], ModuleType]) -> Callable[..., None]:
         if len(words) == 1:
             return  # only its name
         if name == "infer.py":
-            command.build_parser().parse_args(words[1:])
+            arguments.build_parser().parse_args(words[1:])
         elif name == "train.py":
             train(words[1:], mine)
         else:
@@ -338,7 +338,7 @@ def options_of(parser: argparse.ArgumentParser) -> set[str]:
 @pytest.fixture(scope="module")
 def options(load_script: Callable[[Path], ModuleType]) -> set[str]:
     """Every option that a document may name."""
-    found = options_of(command.build_parser()) | {"--config", "--ckpt_path", "--check"}
+    found = options_of(arguments.build_parser()) | {"--config", "--ckpt_path", "--check"}
     found |= options_of(importlib.import_module("torch.distributed.run").get_args_parser())
     if importlib.util.find_spec("lightendiff.cli"):
         found |= options_of(importlib.import_module("lightendiff.cli.main").build_parser())

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from lightendiff import evaluation as ev
-from lightendiff.data.datasets import Darkened, Sample, SelfMade
+from lightendiff.data.datasets import Darkened, SelfMade
+from lightendiff.data.pictures import Sample
 
 
 def flat(value: int | tuple[int, int, int], height: int = 32, width: int = 40) -> np.ndarray:

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from lightendiff import command, images
+from lightendiff.arguments import FORMATS
 from lightendiff.images import Picture, read_picture, write_picture
 
 ROOT = Path(__file__).parent.parent
@@ -237,8 +238,8 @@ def test_an_interrupt_ends_with_a_summary(tmp_path, fake, monkeypatch, capsys):
 
 
 def test_the_formats_offered_are_those_that_can_be_written():
-    assert {f".{name}" for name in command.FORMATS} <= set(images.FORMATS)
-    assert {images.FORMATS[f".{name}"] for name in command.FORMATS} == set(images.FORMATS.values())
+    assert {f".{name}" for name in FORMATS} <= set(images.FORMATS)
+    assert {images.FORMATS[f".{name}"] for name in FORMATS} == set(images.FORMATS.values())
 
 
 def test_help_is_quick():

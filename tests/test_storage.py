@@ -13,7 +13,7 @@ import pytest
 from lightendiff import storage
 from lightendiff.folder import plan, restore_files
 from lightendiff.images import ImageError, Picture, read_picture, write_picture
-from lightendiff.storage import Location, RemotePath, located
+from lightendiff.locations import Location, RemotePath, located
 
 fsspec = pytest.importorskip("fsspec")
 from fsspec.implementations.local import LocalFileSystem  # noqa: E402
@@ -51,70 +51,6 @@ def files(root: Location) -> list[str]:
     if isinstance(root, Path):
         return sorted(path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_file())
     return sorted(name[len(root.path) + 1 :] for name in root.fs.find(root.path))
-
-
-# ------------------------------------------------------------------------------------------------------------ locating
-
-
-@pytest.mark.parametrize(
-    ("given", "expected"),
-    [
-        ("a/b.png", "a/b.png"),
-        ("file:///a/b c.png", "/a/b c.png"),
-        ("local://a/b.png", "a/b.png"),
-        ("C://a.png", "C:/a.png"),
-        (Path("s3:/bucket"), "s3:/bucket"),
-        ("memory", "memory"),
-    ],
-)
-def test_paths_of_this_machine(given, expected):
-    assert located(given) == Path(expected)
-
-
-def test_addresses():
-    path = located("memory://photos/2024/a.b.PNG")
-    assert isinstance(path, RemotePath)
-    assert (path.name, path.stem, path.suffix) == ("a.b.PNG", "a.b", ".PNG")
-    assert str(path) == "memory:///photos/2024/a.b.PNG"
-    assert path.parent == located("memory://photos/2024/")
-    assert path.with_name("c.jpg") == path.parent / "c.jpg" == path.parent.parent / Path("2024", "c.jpg")
-    assert located(path) is path
-
-
-@pytest.mark.parametrize(
-    ("given", "error", "message"),
-    [
-        ("nowhere://a", ValueError, "Protocol not known: nowhere"),
-        ("simplecache::memory://a", ValueError, "an address with one protocol, without ::"),
-        ("simplecache::file:///a", ValueError, "an address with one protocol, without ::"),
-        ("memory://a/../b", ValueError, "without . or .. between slashes"),
-    ],
-)
-def test_addresses_that_are_refused(given, error, message):
-    with pytest.raises(error, match=message):
-        located(given)
-
-
-def test_without_fsspec_the_message_names_the_extra(monkeypatch):
-    monkeypatch.setitem(sys.modules, "fsspec.core", None)
-    with pytest.raises(ImportError, match=r"addresses need fsspec: pip install 'lightendiff\[remote\]'"):
-        located("memory://a")
-    assert plan(["memory://a"], "out").problems == [
-        "memory://a: addresses need fsspec: pip install 'lightendiff[remote]'"
-    ]
-
-
-def test_paths_of_this_machine_do_without_fsspec(tmp_path):
-    save(tmp_path / "in" / "a.png")
-    code = (
-        "import sys; sys.modules['fsspec'] = None\n"
-        "from lightendiff.folder import plan, restore_files\n"
-        "jobs = plan([sys.argv[1], 'file://' + sys.argv[1]], sys.argv[2], recursive=True, skip_existing=True).jobs\n"
-        "print(restore_files(jobs, lambda array: array))"
-    )
-    command = [sys.executable, "-c", code, str(tmp_path / "in"), str(tmp_path / "out")]
-    result = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=True)
-    assert result.stdout.startswith("1 restored, 0 skipped, 0 failed")
 
 
 # ---------------------------------------------------------------------------------------------------------- operations
@@ -233,6 +169,19 @@ def test_a_missing_file_is_told_as_on_this_machine(root):
 
 
 # ---------------------------------------------------------------------------------------------------------- whole runs
+
+
+def test_paths_of_this_machine_do_without_fsspec(tmp_path):
+    save(tmp_path / "in" / "a.png")
+    code = (
+        "import sys; sys.modules['fsspec'] = None\n"
+        "from lightendiff.folder import plan, restore_files\n"
+        "jobs = plan([sys.argv[1], 'file://' + sys.argv[1]], sys.argv[2], recursive=True, skip_existing=True).jobs\n"
+        "print(restore_files(jobs, lambda array: array))"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path / "in"), str(tmp_path / "out")]
+    result = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=True)
+    assert result.stdout.startswith("1 restored, 0 skipped, 0 failed")
 
 
 def test_a_run_gives_the_same_files_everywhere(root, tmp_path_factory):

@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable
 from typing import NoReturn
 
-from ..command import FORMATS, add_loading, add_restoration
+from ..arguments import FORMATS, add_loading, add_restoration
 
 HELP = "restore dark pictures and measure how near they come to their references"
 EXAMPLES = """

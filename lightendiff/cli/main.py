@@ -12,7 +12,8 @@ from functools import partial
 from types import ModuleType
 
 from .. import __version__
-from ..command import FAILED, add_debug, ended_by
+from ..arguments import add_debug
+from ..command import FAILED, ended_by
 from . import app, convert, evaluate, export, info, restore, video
 from .completion import SHELLS, PrintCompletion
 

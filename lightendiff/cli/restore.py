@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Callable
 from typing import NoReturn
 
-from .. import command
+from .. import arguments, command
 
 HELP = "restore photos, or folders of them"
 EXAMPLES = """
@@ -19,7 +19,7 @@ lightendiff restore - -o - < dark.png > restored.png
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    command.build_parser(parser)
+    arguments.build_parser(parser)
 
 
 def run(args: argparse.Namespace, error: Callable[[str], NoReturn]) -> int:

@@ -11,7 +11,7 @@ from typing import Any
 
 from PIL import Image, JpegImagePlugin
 
-from ..storage import RemotePath, located
+from ..locations import RemotePath, located
 from .exif import exif_of, valid_dpi
 from .picture import MAX_PIXELS, RAW, ImageError, Picture, reason, shown
 from .pixels import decode_deep, decoded, kept_profile, loaded, split_alpha, turned
@@ -25,7 +25,7 @@ def read_picture(path: str | os.PathLike[str] | RemotePath, *, max_pixels: int =
 
     Palettes, 1-bit, CMYK, Lab, 32-bit and floating-point pixels (in [0, 1]) become 8- or 16-bit grey or sRGB. RAW
     photos, recognised by their names' ends, are developed to 16 bit; that needs rawpy. The path may be an address of a
-    remote file, as in `storage`.
+    remote file, as in `locations`.
     Raises ImageError when the file is missing, damaged, of another kind, or has more than max_pixels pixels.
     """
     try:

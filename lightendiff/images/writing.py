@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from ..storage import RemotePath, located, write_whole
+from ..locations import RemotePath, located
+from ..storage import write_whole
 from .picture import FORMATS, ImageError, Picture, reason, shown
 from .pixels import saved
 from .png import encode_png

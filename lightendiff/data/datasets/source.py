@@ -1,0 +1,91 @@
+"""What every source of pictures answers, and a mixture of several."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from ..pictures import Sample, listing
+
+
+class Source(ABC):
+    """Base of all sources."""
+
+    validates = True  # whether `pair` gives pairs that a restored picture can be compared with
+
+    @abstractmethod
+    def load(self) -> None:
+        """Decode and check the files; does nothing the second time."""
+
+    @abstractmethod
+    def __len__(self) -> int:
+        """Number of pairs, after `load`."""
+
+    @abstractmethod
+    def pair(self, index: int) -> Sample:
+        """Pair `index` of a fixed order, whole."""
+
+    def draw(self, rng: np.random.Generator) -> Sample:
+        """A random sample; all pairs are equally likely unless the class says otherwise."""
+        return self.pair(int(rng.integers(len(self))))
+
+    def pairs(self) -> Iterator[Sample]:
+        """All pairs, whole, in a fixed order."""
+        return (self.pair(index) for index in range(len(self)))
+
+    def files(self) -> set[Path]:
+        """The files in use, resolved, after `load`."""
+        return set()
+
+
+class Mixture(Source):
+    """Several sources at once: each draw first picks one, with probability proportional to its weight.
+
+    Args:
+        sources: at least one.
+        weights: one number ≥ 0 per source, need not add up to 1; None is equal weights.
+    """
+
+    def __init__(self, sources: Sequence[Source], weights: Sequence[float] | None = None) -> None:
+        weights = [1.0] * len(sources) if weights is None else list(weights)
+        if not sources or len(weights) != len(sources):
+            raise ValueError(
+                f"weights must have one entry for each of the {len(sources)} sources (≥ 1), got {len(weights)}"
+            )
+        if min(weights) < 0 or sum(weights) <= 0:
+            raise ValueError(f"weights must be ≥ 0 with a positive sum, got {weights}")
+        self.sources = list(sources)
+        self._cumulative = np.cumsum(weights) / np.sum(weights)
+        self.validates = all(source.validates for source in self.sources)
+
+    def load(self) -> None:
+        for source in self.sources:
+            source.load()
+
+    def __len__(self) -> int:
+        return sum(len(source) for source in self.sources)
+
+    def pair(self, index: int) -> Sample:
+        for source in self.sources:
+            if index < len(source):
+                return source.pair(index)
+            index -= len(source)
+        raise IndexError(index)
+
+    def draw(self, rng: np.random.Generator) -> Sample:
+        chosen = int(np.searchsorted(self._cumulative, rng.random(), side="right"))
+        return self.sources[min(chosen, len(self.sources) - 1)].draw(rng)
+
+    def files(self) -> set[Path]:
+        return set().union(*(source.files() for source in self.sources))
+
+
+def excluded_names(exclude: Iterable[str | int], known: Iterable[str], where: object) -> set[str]:
+    """`exclude` as strings. A name that occurs nowhere is an error: a typo must not let held-out pictures in."""
+    names = {str(name) for name in exclude}
+    if unknown := sorted(names - set(known)):
+        raise ValueError(f"exclude names what is not in {where}: {listing(unknown)}")
+    return names
