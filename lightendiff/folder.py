@@ -16,8 +16,8 @@ import numpy as np
 
 from . import storage
 from .images import FORMATS, MAX_PIXELS, ImageError, Picture, read_picture, shown, write_picture
+from .locations import Location, why
 from .planning import Job, Plan, output_name, plan
-from .storage import Location
 
 __all__ = ["Job", "Plan", "Restore", "RestoreMany", "Summary", "output_name", "plan", "restore_files", "restored"]
 
@@ -224,6 +224,6 @@ def _write(target: Location, picture: Picture, format: str | None, quality: int 
     try:
         storage.make_folder(target.parent)
     except OSError as error:
-        raise ImageError(f"{shown(target)}: {storage.why(error)}") from error
+        raise ImageError(f"{shown(target)}: {why(error)}") from error
     kind = None if format is None else FORMATS[f".{format}"]
     return picture.notes + write_picture(target, picture, format=kind, quality=quality)
