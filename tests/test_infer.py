@@ -11,6 +11,7 @@ from types import ModuleType, SimpleNamespace
 
 import numpy as np
 import pytest
+from forks import Fork, Forks
 
 from lightendiff import command, images
 from lightendiff.arguments import FORMATS
@@ -315,29 +316,38 @@ def test_pictures_restored_together_are_those_restored_alone(tmp_path, weights):
         np.testing.assert_allclose(one, other, atol=8, rtol=0)
 
 
+@pytest.fixture(scope="module")
+def forks(tmp_path_factory):
+    """Of a process that has imported everything, with one thread each."""
+    imports = "import sys, torch\nfrom lightendiff import command, folder, pipeline\ntorch.set_num_threads(1)"
+    started = Forks(imports, "sys.exit(command.main(sys.argv[1:]))", tmp_path_factory.mktemp("forks"))
+    yield started
+    started.close()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 @pytest.mark.parametrize("processes", [2, 3])
-def test_several_processes_restore_every_picture_once(tmp_path, weights, processes):
+def test_several_processes_restore_every_picture_once(tmp_path, weights, forks, processes):
     names = [f"{i}.png" for i in range(7)]
     for name in names:
         save(tmp_path / "in" / name, size=(16, 24))
-    command_line = [*SCRIPT, tmp_path / "in", "-o", tmp_path / "out", "--weights", weights, "--skip-existing"]
-    command_line += ["--device", "cpu", "--dtype", "float32"]
+    options = ["--weights", weights, "--device", "cpu", "--dtype", "float32"]
 
-    def start(rank: int) -> subprocess.Popen:
-        variables = {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(processes), "OMP_NUM_THREADS": "1"}
-        return subprocess.Popen(command_line, env=os.environ | variables, stdout=subprocess.PIPE, text=True)
+    def start(rank: int) -> Fork:
+        arguments = [tmp_path / "in", "-o", tmp_path / "out", "--skip-existing", *options]
+        return forks.start(*arguments, RANK=rank, LOCAL_RANK=rank, WORLD_SIZE=processes)
 
     # one process never runs, as if it had died at once: the others do their share, the next start the rest
     counts = []
     for run_again in (False, True):
         started = [start(rank) for rank in range(processes) if rank or run_again]
-        outputs = [process.communicate()[0] for process in started]
-        assert [process.returncode for process in started] == [0] * len(started)
+        assert [process.wait() for process in started] == [0] * len(started)
+        outputs = [process.output.read_text() for process in started]
         counts.append([int(line.split(": ")[1].split()[0]) for line in outputs])
     assert sum(map(sum, counts)) == 7
     assert counts[1][0] == len(names[0::processes])
     assert sum(counts[1][1:]) == 0
     single = tmp_path / "single"
-    assert run(tmp_path / "in", "-o", single, "--weights", weights, "--device", "cpu", "--dtype", "float32") == 0
+    assert run(tmp_path / "in", "-o", single, *options) == 0
     for name in names:
         assert np.array_equal(read_picture(single / name).pixels, read_picture(tmp_path / "out" / name).pixels)

@@ -11,16 +11,16 @@ import random
 import shutil
 import signal
 import struct
-import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from forks import Fork, Forks
 from PIL import Image
 
 from lightendiff import command
@@ -35,13 +35,9 @@ PICTURES = 24
 KINDS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
 
 # The real command with everything but the network, which inverts and takes its time.
-COMMAND = """
+IMPORTS = """
 import os, sys, time, types
 import numpy as np
-
-if "LIMIT" in os.environ:  # bytes that a file may have: writing more fails half-way, as on a full disk
-    import resource
-    resource.setrlimit(resource.RLIMIT_FSIZE, (int(os.environ["LIMIT"]),) * 2)
 
 class LightenPipeline:
     @classmethod
@@ -58,7 +54,11 @@ sys.modules["lightendiff.pipeline"] = module
 sys.modules["torch"] = types.SimpleNamespace(cuda=types.SimpleNamespace(is_available=lambda: False))
 from lightendiff import folder, images
 from lightendiff.command import main
-print("ready", flush=True)
+"""
+PROGRAM = """
+if "LIMIT" in os.environ:  # bytes that a file may have: writing more fails half-way, as on a full disk
+    import resource
+    resource.setrlimit(resource.RLIMIT_FSIZE, (int(os.environ["LIMIT"]),) * 2)
 sys.exit(main(sys.argv[1:]))
 """
 
@@ -72,13 +72,16 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def start(source: Path, out: Path, **options: Any) -> subprocess.Popen[str]:
-    line = [sys.executable, "-c", COMMAND, str(source), "-o", str(out), "--skip-existing"]
-    options = {"stderr": subprocess.DEVNULL, **options}
-    process = subprocess.Popen(line, stdout=subprocess.PIPE, text=True, **options)
-    assert process.stdout is not None
-    assert process.stdout.readline() == "ready\n"
-    return process
+@pytest.fixture(scope="module")
+def start(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Fork]]:
+    """Starts the command on a folder of pictures."""
+    forks = Forks(IMPORTS, PROGRAM, tmp_path_factory.mktemp("forks"))
+
+    def start(source: Path, out: Path, **environment: object) -> Fork:
+        return forks.start(source, "-o", out, "--skip-existing", **environment)
+
+    yield start
+    forks.close()
 
 
 def whole(source: Path, out: Path) -> list[str]:
@@ -90,7 +93,7 @@ def whole(source: Path, out: Path) -> list[str]:
 
 
 def test_a_run_killed_at_any_moment_leaves_whole_files_and_the_next_one_completes_it(
-    pictures: Path, tmp_path: Path
+    pictures: Path, start: Callable[..., Fork], tmp_path: Path
 ) -> None:
     moments, interrupted = random.Random(0), 0
     for trial in range(TRIALS):
@@ -98,19 +101,18 @@ def test_a_run_killed_at_any_moment_leaves_whole_files_and_the_next_one_complete
         kind = KINDS[trial % len(KINDS)]
         process = start(pictures, out)
         time.sleep(moments.uniform(0.0, 0.15))
-        process.send_signal(kind)
+        os.kill(process.id, kind)
         told = time.perf_counter()
-        output = process.communicate(timeout=30)[0]
+        code, output = process.wait(), process.output.read_text()
         done = whole(pictures, out)
-        if kind != signal.SIGKILL and process.returncode:
+        if kind != signal.SIGKILL and code:
             assert time.perf_counter() - told < 5  # a second, on a machine that has nothing else to do
             if "restored" in output:  # otherwise it had not begun
                 assert f"{len(done)} restored" in output
         interrupted += 0 < len(done) < PICTURES
         again = start(pictures, out)
-        output = again.communicate(timeout=60)[0]
-        assert again.returncode == 0
-        assert output.startswith(f"{PICTURES - len(done)} restored, {len(done)} skipped, 0 failed")
+        assert again.wait() == 0
+        assert again.output.read_text().startswith(f"{PICTURES - len(done)} restored, {len(done)} skipped, 0 failed")
         assert len(whole(pictures, out)) == PICTURES
     assert interrupted > TRIALS // 4  # most moments were within the run
 
@@ -118,21 +120,17 @@ def test_a_run_killed_at_any_moment_leaves_whole_files_and_the_next_one_complete
 # ---- disks
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="limits the size of files")
-def test_a_full_disk_leaves_nothing_partial(pictures: Path, tmp_path: Path) -> None:
+def test_a_full_disk_leaves_nothing_partial(pictures: Path, start: Callable[..., Fork], tmp_path: Path) -> None:
     limit = min(path.stat().st_size for path in pictures.iterdir()) // 2
-    full = start(pictures, tmp_path, stderr=subprocess.PIPE, env={**os.environ, "LIMIT": str(limit)})
-    output, errors = full.communicate(timeout=60)
-    assert full.returncode == 1
-    assert output.startswith(f"0 restored, 0 skipped, {PICTURES} failed")
+    full = start(pictures, tmp_path, LIMIT=limit)
+    assert full.wait() == 1
+    assert full.output.read_text().startswith(f"0 restored, 0 skipped, {PICTURES} failed")
     reason = os.strerror(errno.EFBIG)
-    assert sorted(errors.splitlines()) == [
+    assert sorted(full.errors.read_text().splitlines()) == [
         f"failed: {path}: cannot write {tmp_path / path.name}: {reason}" for path in sorted(pictures.iterdir())
     ]
     assert list(tmp_path.iterdir()) == []
-    again = start(pictures, tmp_path)
-    again.communicate(timeout=60)
-    assert again.returncode == 0
+    assert start(pictures, tmp_path).wait() == 0
     assert len(whole(pictures, tmp_path)) == PICTURES
 
 
