@@ -16,29 +16,19 @@ from lightendiff import LightenPipeline
 from lightendiff.integrations import export as exporting
 from lightendiff.integrations.export import RestorerGraph, _store_in_half, export, export_program
 from lightendiff.integrations.kornia import LightenModule
-from lightendiff.models.presets import PRESETS
+from lightendiff.models.presets import PRESETS, RestorerConfig
 from lightendiff.restorer import Restorer
 
 CONTEXT = 128
 SIZES = [(1, 16, 16), (1, 1, 1), (2, 37, 53), (1, CONTEXT, 80), (1, 150, 110), (1, 45, 263)]
-# As the default, in fewer and narrower layers: what takes time here is tracing.
-CONFIG = replace(
-    PRESETS["tiny"],
-    channels=(8, 16, 16),
-    encoder_blocks=(0, 1, 0),
-    decoder_blocks=(0, 1, 0),
-    unet_channels=(16, 16),
-    unet_attention_levels=(),  # there is one in the middle
-    context=CONTEXT,
-)
 EXAMPLE = Path(__file__).parents[1] / "examples" / "onnx_numpy.py"
 
 
 @pytest.fixture(scope="module")
-def restorer() -> Restorer:
+def restorer(few_layers: RestorerConfig) -> Restorer:
     """With weights that float16 holds, none of which is without effect."""
     torch.manual_seed(0)
-    restorer = Restorer(CONFIG).eval().requires_grad_(False)
+    restorer = Restorer(replace(few_layers, context=CONTEXT)).eval().requires_grad_(False)
     for parameter in restorer.parameters():
         parameter.copy_((parameter + 0.05 * torch.randn_like(parameter)).half())
     return restorer
@@ -59,12 +49,12 @@ def traced(program: torch.export.ExportedProgram, monkeypatch: pytest.MonkeyPatc
 
 
 @pytest.fixture(scope="module")
-def model(program: torch.export.ExportedProgram, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def model(restorer: Restorer, program: torch.export.ExportedProgram, tmp_path_factory: pytest.TempPathFactory) -> Path:
     pytest.importorskip("onnxscript")
     path = tmp_path_factory.mktemp("export") / "restorer.onnx"
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(exporting, "export_program", lambda *arguments: program)
-        export(Restorer(CONFIG), path)
+        export(restorer, path)
     return path
 
 
@@ -164,7 +154,7 @@ def test_the_example_needs_neither_torch_nor_this_package(restorer: Restorer, mo
 
 
 def test_the_model_stays_as_it_was(restorer: Restorer) -> None:
-    pipe = LightenPipeline(Restorer(CONFIG), device="cpu", dtype=torch.bfloat16)
+    pipe = LightenPipeline(Restorer(restorer.config), device="cpu", dtype=torch.bfloat16)
     before = {name: tensor.clone() for name, tensor in pipe.restorer.state_dict().items()}
     graph = RestorerGraph(pipe.restorer)
     graph.restorer.unet.conv_in.weight.zero_()

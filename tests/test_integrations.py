@@ -22,7 +22,7 @@ from lightendiff import LightenPipeline
 from lightendiff.integrations.kornia import LightenModule
 from lightendiff.integrations.opencv import lighten
 from lightendiff.integrations.torchvision import LightenTransform
-from lightendiff.models.presets import PRESETS
+from lightendiff.models.presets import PRESETS, RestorerConfig
 from lightendiff.restorer import Restorer
 
 
@@ -104,11 +104,11 @@ class Pictures(Dataset[Any]):
         return self.transform(tv_tensors.Image(dark(3, 24, 32, seed=index))), index
 
 
-@pytest.mark.parametrize("start", ["fork", "spawn"])
-def test_in_a_composition_and_in_workers(pipe: LightenPipeline, weights: str, start: str) -> None:
+@pytest.mark.parametrize(("start", "workers"), [("fork", 2), ("spawn", 1)])  # one, as it imports everything anew
+def test_in_a_composition_and_in_workers(pipe: LightenPipeline, weights: str, start: str, workers: int) -> None:
     if start not in torch.multiprocessing.get_all_start_methods():
         pytest.skip(f"this system can't {start}")
-    loader = DataLoader(Pictures(weights), batch_size=2, num_workers=2, multiprocessing_context=start, timeout=60)
+    loader = DataLoader(Pictures(weights), batch_size=2, num_workers=workers, multiprocessing_context=start, timeout=60)
     pictures = torch.cat([batch for batch, _ in loader])
     expected = torch.stack([pipe(dark(3, 24, 32, seed=i)) for i in range(4)]).float() / 255
     torch.testing.assert_close(pictures, expected, atol=1.5 / 255, rtol=0)  # in bfloat16 where that pays
@@ -124,9 +124,9 @@ def test_what_was_loaded_is_not_pickled(weights: str) -> None:
 # ---- kornia
 
 
-def module(**options: Any) -> LightenModule:
+def module(config: RestorerConfig = PRESETS["tiny"], **options: Any) -> LightenModule:
     torch.manual_seed(0)
-    restorer = Restorer(replace(PRESETS["tiny"], context=256))
+    restorer = Restorer(replace(config, context=256))
     torch.nn.init.normal_(restorer.unet.conv_out.weight, std=0.05)
     return LightenModule(restorer, **options)
 
@@ -170,16 +170,16 @@ def test_gradients_reach_the_input_and_not_the_weights() -> None:
     assert all(p.grad is None for p in lighten_module.parameters())
 
 
-def test_exports() -> None:
-    lighten_module, pictures = module(), dark(1, 3, 40, 70).float() / 255
+def test_exports(few_layers: RestorerConfig) -> None:
+    lighten_module, pictures = module(few_layers), dark(1, 3, 40, 70).float() / 255
     with torch.no_grad():
         program = torch.export.export(lighten_module, (pictures,))
         torch.testing.assert_close(program.module()(pictures), lighten_module(pictures), atol=1e-5, rtol=1e-4)
 
 
-def test_compiles() -> None:
+def test_compiles(few_layers: RestorerConfig) -> None:
     # Tracing is what a module can spoil; the code that Inductor generates from it takes longer than a test may.
-    lighten_module, pictures = module(num_inference_steps=1), dark(1, 3, 32, 32).float() / 255
+    lighten_module, pictures = module(few_layers, num_inference_steps=1), dark(1, 3, 32, 32).float() / 255
     restored = torch.compile(lighten_module, backend="eager")(pictures)
     torch.testing.assert_close(restored, lighten_module(pictures), atol=1e-5, rtol=1e-4)
 
