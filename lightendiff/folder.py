@@ -70,7 +70,11 @@ def restore_files(
     summary, start = Summary(), time.perf_counter()
     threads = 1 if many is None else max(1, min(8, (os.cpu_count() or 2) // 2))  # of two cores, the model needs both
     reader, writer = ThreadPoolExecutor(threads, "reader"), ThreadPoolExecutor(threads, "writer")
-    behind: deque[tuple[Job, Future[tuple[str, ...]]]] = deque()
+    behind: deque[tuple[Job, Future[None]]] = deque()
+    whole: list[tuple[Job, tuple[str, ...]]] = []  # kept by the writers: an interrupt may lose their futures
+
+    def write(job: Job, picture: Picture) -> None:
+        whole.append((job, _write(job.target, picture, format, quality)))
 
     def settle() -> None:
         if not behind[0][1].cancelled():  # for such a one, which no thread takes up any more, `wait` would never end
@@ -81,9 +85,6 @@ def restore_files(
         if error := written.exception():
             fail(f"{shown(job.source)}: cannot write {error}")
             return
-        summary.restored += 1
-        for note in written.result():
-            summary.notes.setdefault(note, []).append(job.source)
         done()
 
     def fail(line: str) -> None:
@@ -102,7 +103,7 @@ def restore_files(
                 except Exception as error:  # whatever the restorer raises for this picture, the others go on
                     fail(f"{shown(job.source)}: {type(error).__name__}: {error}".splitlines()[0])
                     continue
-                behind.append((job, writer.submit(_write, job.target, picture, format, quality)))
+                behind.append((job, writer.submit(write, job, picture)))
                 while len(behind) > max(_AHEAD, len(batch)) or (behind and behind[0][1].done()):
                     settle()
         while behind:
@@ -114,6 +115,10 @@ def restore_files(
         writer.shutdown(wait=True, cancel_futures=True)
     while behind:  # what was being written when the interrupt came
         settle()
+    summary.restored = len(whole)
+    for job, notes in whole:
+        for note in notes:
+            summary.notes.setdefault(note, []).append(job.source)
     summary.seconds = time.perf_counter() - start
     return summary
 
