@@ -4,37 +4,25 @@ from __future__ import annotations
 
 import operator
 from collections import defaultdict
-from collections.abc import Callable, Hashable, Sequence
-from dataclasses import dataclass
+from collections.abc import Hashable, Sequence
 from numbers import Real
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
-import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 
 from . import compilation, fallback, hub, memory
 from .checkpoints import CONFIG_NAME, load_restorer, save_restorer
-from .models.presets import RestorerConfig
-from .precision import has_native_bfloat16
+from .conversion import Pixels, as_pixels, from_unit, to_unit
+from .devices import best_device, best_precision, check_precision, existing_device
 from .restorer import Adjust, Generators, Restorer, StepCallback
 from .tiling import smallest_side
 
 SHIPPED_WEIGHTS = Path(__file__).parent / "weights" / "default"
-OVERSHOOT = 1e-5  # what rounding may carry a float pixel beyond [0, 1], through a colour space and back for example
-
 MAX_EXPOSURE = 3.0  # stops
 
 ImageT = TypeVar("ImageT")
-
-_WHITE = {torch.uint8: 255.0, torch.uint16: 65535.0}
-_FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
-_ARRAY_DTYPES = tuple(np.dtype(name) for name in ("uint8", "uint16", "float16", "float32", "float64"))
-_PRECISIONS = (torch.float32, torch.bfloat16, torch.float16)
-_LUMA = (0.299, 0.587, 0.114)  # Rec. 601, as Pillow's grey
-_PIL_MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "I", "I;16", "I;16L", "I;16B", "I;16N", "F")
 
 
 class LightenPipeline:
@@ -53,6 +41,7 @@ class LightenPipeline:
         ValueError: there is no such device, or `dtype` is another one.
 
     Example:
+        >>> import numpy as np
         >>> pipe = LightenPipeline.from_pretrained()
         >>> dark = np.full((48, 64, 3), 12, np.uint8)
         >>> restored = pipe(dark)
@@ -63,10 +52,10 @@ class LightenPipeline:
     def __init__(
         self, restorer: Restorer, device: str | torch.device | None = None, dtype: torch.dtype | None = None
     ) -> None:
-        _check_precision(dtype)
+        check_precision(dtype)
         self.restorer = restorer.eval().requires_grad_(False)
         self._chosen_dtype = dtype
-        self.to(_best_device() if device is None else device)
+        self.to(best_device() if device is None else device)
 
     @classmethod
     def from_pretrained(
@@ -89,8 +78,8 @@ class LightenPipeline:
             CheckpointError: what is there is no usable checkpoint; see `checkpoints.load_restorer`.
             ValueError: as the constructor.
         """
-        _check_precision(dtype)
-        device = _best_device() if device is None else _existing_device(device)  # wrong ones fail before loading
+        check_precision(dtype)
+        device = best_device() if device is None else existing_device(device)  # wrong ones fail before loading
         if path is None:
             path = SHIPPED_WEIGHTS
             if not (path / CONFIG_NAME).is_file():
@@ -131,8 +120,8 @@ class LightenPipeline:
 
     def to(self, device: str | torch.device) -> LightenPipeline:
         """Move to a device and return self; a precision that wasn't given is chosen anew."""
-        device = _existing_device(device)
-        dtype = self._chosen_dtype or _best_precision(self.restorer.config, device)
+        device = existing_device(device)
+        dtype = self._chosen_dtype or best_precision(self.restorer.config.architecture, device)
         self.restorer.autocast_dtype = None if dtype == torch.float32 else dtype
         self.restorer.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # not in torch's stub
         self._held = memory.held(device)
@@ -257,7 +246,7 @@ class LightenPipeline:
                 raise ValueError(f"expected tile or max_memory, got both, {tile} and {max_memory:g}")
         many = isinstance(image, (list, tuple))
         given: list[Any] = list(image) if isinstance(image, (list, tuple)) else [image]
-        pictures = [_picture(each, f"image[{i}]" if many else "image") for i, each in enumerate(given)]
+        pictures = [as_pixels(each, f"image[{i}]" if many else "image") for i, each in enumerate(given)]
         generators = self._generators(generator, seed, sum(len(picture.pixels) for picture in pictures))
         results: list[Any]
         if strength == 0:
@@ -312,7 +301,7 @@ class LightenPipeline:
 
     def _restored(
         self,
-        pictures: list[_Picture],
+        pictures: list[Pixels],
         generators: list[torch.Generator],
         strength: float,
         batch_size: int,
@@ -329,13 +318,13 @@ class LightenPipeline:
         batches = self._batches_and_windows([source.shape[1:] for source in sources], batch_size, tile, max_memory)
         with torch.inference_mode():
             for batch, window in batches:
-                dark = torch.cat([_to_unit(sources[i], self.device) for i in batch])
+                dark = torch.cat([to_unit(sources[i], self.device) for i in batch])
                 drawn = [generators[i] for i in batch]
                 restored = fallback.restore(self.restorer, dark, drawn, window, **options)
                 if strength < 1:
                     restored = torch.lerp(dark, restored, strength)
                 for i, pixels in zip(batch, restored, strict=True):
-                    _from_unit(pixels, targets[i])
+                    from_unit(pixels, targets[i])
         return [picture.back(output) for picture, output in zip(pictures, outputs, strict=True)]
 
     def _batches_and_windows(
@@ -360,152 +349,12 @@ class LightenPipeline:
         return result
 
 
-# ---- every type of picture as one kind of tensor, and back
-
-
-@dataclass(frozen=True)
-class _Picture:
-    """What came in as pixels (b, c, h, w), c 1 or 3, in its own dtype; `back` makes the caller's type of their like."""
-
-    pixels: Tensor
-    back: Callable[[Tensor], Any]
-
-
-def _picture(image: object, name: str) -> _Picture:
-    if isinstance(image, Tensor):
-        picture = _from_tensor(image, name)
-    elif isinstance(image, np.ndarray):
-        picture = _from_array(image, name)
-    elif isinstance(image, Image.Image):
-        picture = _from_pil(image, name)
-    else:
-        raise TypeError(
-            f"{name}: expected a PIL image, a NumPy array or a torch tensor (or a list of those), "
-            f"got {type(image).__name__}"
-        )
-    if picture.pixels.is_floating_point():
-        low, high = (bound.item() for bound in picture.pixels.aminmax())
-        if not (low >= -OVERSHOOT and high <= 1 + OVERSHOOT):  # NaN isn't, either
-            got = f"values from {low:.6g} to {high:.6g}" if low == low else "NaN"
-            raise ValueError(f"{name}: expected float values in [0, 1], got {got}")
-    return picture
-
-
-def _from_tensor(image: Tensor, name: str) -> _Picture:
-    shape, kind = image.shape, type(image)
-    if image.dtype not in (*_WHITE, *_FLOATS):
-        raise TypeError(f"{name}: expected a tensor of uint8, uint16 or floats, got {image.dtype}")
-    if image.ndim not in (3, 4) or shape[-3] not in (1, 3):
-        raise ValueError(f"{name}: expected a tensor (3, h, w), (1, h, w) or (b, 3 or 1, h, w), got {tuple(shape)}")
-    if image.numel() == 0:
-        raise ValueError(f"{name}: expected at least one pixel, got a tensor {tuple(shape)}")
-    pixels = image.detach().as_subclass(Tensor)
-    return _Picture(pixels.reshape(-1, *shape[-3:]), lambda output: output.reshape(shape).as_subclass(kind))
-
-
-def _from_array(image: np.ndarray, name: str) -> _Picture:
-    shape, dtype = image.shape, image.dtype
-    if dtype.newbyteorder("=") not in _ARRAY_DTYPES:
-        raise TypeError(f"{name}: expected an array of uint8, uint16, float16, float32 or float64, got {dtype}")
-    if image.ndim not in (2, 3) or (image.ndim == 3 and shape[2] not in (1, 3)):
-        raise ValueError(f"{name}: expected an array (h, w), (h, w, 1) or (h, w, 3), got {shape}")
-    if image.size == 0:
-        raise ValueError(f"{name}: expected at least one pixel, got an array {shape}")
-    # torch takes neither foreign byte orders nor negative strides, and warns of read-only memory
-    plain = np.require(image, dtype.newbyteorder("="), ["C", "W", "E"])
-    pixels = torch.from_numpy(plain.reshape(*shape[:2], -1)).permute(2, 0, 1)[None]
-
-    def back(output: Tensor) -> np.ndarray:
-        return np.ascontiguousarray(output[0].permute(1, 2, 0).numpy(), dtype).reshape(shape)
-
-    return _Picture(pixels, back)
-
-
-def _from_pil(image: Image.Image, name: str) -> _Picture:
-    mode = image.mode
-    if mode not in _PIL_MODES:
-        raise ValueError(
-            f"{name}: expected a PIL image of mode {', '.join(_PIL_MODES)}, got {mode}; convert it to RGB first"
-        )
-    if 0 in image.size:
-        raise ValueError(f"{name}: expected at least one pixel, got a PIL image of size {image.size}")
-    working = {"1": "L", "P": "RGB", "PA": "RGBA"}.get(mode, mode)
-    if "transparency" in image.info and working in ("L", "RGB"):
-        working += "A"  # the colour that it names won't be the same after restoring
-    array = np.asarray(image if working == mode else image.convert(working))
-    if mode == "I":
-        if array.min() < 0 or array.max() > 65535:
-            raise ValueError(
-                f"{name}: expected values in 0…65535 for mode I, got values from {array.min()} to {array.max()}"
-            )
-        array = array.astype(np.uint16)
-    colour, alpha = (array[..., :-1], array[..., -1:]) if working[-1] == "A" else (array, None)
-    picture = _from_array(colour, name)
-
-    def back(output: Tensor) -> Image.Image:
-        result = picture.back(output)
-        if alpha is not None:
-            result = np.concatenate([result, alpha], axis=2)
-        restored = Image.fromarray(result.astype(np.int32) if mode == "I" else result)
-        restored.info = {key: value for key, value in image.info.items() if key != "transparency"}
-        return restored
-
-    return _Picture(picture.pixels, back)
-
-
-def _to_unit(pixels: Tensor, device: torch.device) -> Tensor:
-    """(c, h, w) of any dtype → (1, 3, h, w) float32 in [0, 1] on `device`."""
-    white = _WHITE.get(pixels.dtype, 1.0)
-    # bytes travel as they are; not every device has the other dtypes
-    pixels = (pixels if pixels.dtype == torch.uint8 else pixels.float()).to(device).float()
-    unit = (pixels / white).clamp(0.0, 1.0).expand(3, -1, -1)[None]
-    return unit.contiguous()  # one layout whatever came in, because kernels for another one round differently
-
-
-def _from_unit(unit: Tensor, target: Tensor) -> None:
-    """Fill `target` (c, h, w) of any dtype and device from (3, h, w) float32 in [0, 1]."""
-    if len(target) == 1:
-        unit = (unit * unit.new_tensor(_LUMA).view(3, 1, 1)).sum(dim=0, keepdim=True).clamp(0.0, 1.0)
-    if target.dtype in _WHITE:
-        unit = (unit * _WHITE[target.dtype]).round()
-    unit = unit.to(torch.uint8) if target.dtype == torch.uint8 else unit
-    target.copy_(unit.to(target.device))
-
-
 def _batches(sizes: Sequence[Hashable], limit: int) -> list[list[int]]:
     """Indices of the pictures to restore together: of equal size, at most `limit`; in order where that is 1."""
     groups: defaultdict[Hashable, list[int]] = defaultdict(list)
     for i, size in enumerate(sizes):
         groups[size if limit > 1 else i].append(i)
     return [group[k : k + limit] for group in groups.values() for k in range(0, len(group), limit)]
-
-
-# ---- devices, precisions and options
-
-
-def _best_device() -> torch.device:
-    if torch.cuda.is_available():
-        return torch.device("cuda")
-    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
-
-
-def _existing_device(device: str | torch.device) -> torch.device:
-    try:
-        return torch.empty(0, device=device).device
-    except (RuntimeError, AssertionError, TypeError) as error:  # which of them depends on how torch was built
-        reason = str(error).partition("\n")[0]
-        raise ValueError(f"device: expected one that this machine has, got {device!r} ({reason})") from error
-
-
-def _best_precision(config: RestorerConfig, device: torch.device) -> torch.dtype:
-    if config.architecture == "paper":  # published in float32, and compared with what that gives
-        return torch.float32
-    return torch.bfloat16 if has_native_bfloat16(device) else torch.float32
-
-
-def _check_precision(dtype: torch.dtype | None) -> None:
-    if dtype is not None and dtype not in _PRECISIONS:
-        raise ValueError(f"dtype: expected None, torch.float32, torch.bfloat16 or torch.float16, got {dtype!r}")
 
 
 def _integer(name: str, value: object, low: int, high: int | None = None) -> int:

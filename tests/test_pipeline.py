@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torchvision import tv_tensors
 
 from lightendiff import memory, pipeline
+from lightendiff.devices import best_precision
 from lightendiff.models.presets import PRESETS
 from lightendiff.pipeline import LightenPipeline
 from lightendiff.restorer import Restorer
@@ -585,10 +586,10 @@ def test_precision_is_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
     given = LightenPipeline(pipe.restorer, device="cpu", dtype=torch.bfloat16).to("cpu")
     assert given.dtype == torch.bfloat16
     native(True)
-    assert pipeline._best_precision(PRESETS["paper"], torch.device("cpu")) == torch.float32
+    assert best_precision("paper", torch.device("cpu")) == torch.float32
     for query in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"):  # as in releases without them
         monkeypatch.delattr(torch.cpu, query)
-    assert pipeline._best_precision(PRESETS["default"], torch.device("cpu")) == torch.float32
+    assert best_precision("default", torch.device("cpu")) == torch.float32
 
 
 def test_low_precision_is_close(pipe: LightenPipeline) -> None:

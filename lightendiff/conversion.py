@@ -1,0 +1,130 @@
+"""Pictures of every common type as one kind of tensor, and back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+OVERSHOOT = 1e-5  # what rounding may carry a float pixel beyond [0, 1], through a colour space and back for example
+
+_WHITE = {torch.uint8: 255.0, torch.uint16: 65535.0}
+_FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+_ARRAY_DTYPES = tuple(np.dtype(name) for name in ("uint8", "uint16", "float16", "float32", "float64"))
+_LUMA = (0.299, 0.587, 0.114)  # Rec. 601, as Pillow's grey
+_PIL_MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "I", "I;16", "I;16L", "I;16B", "I;16N", "F")
+
+
+@dataclass(frozen=True)
+class Pixels:
+    """What came in as pixels (b, c, h, w), c 1 or 3, in its own dtype; `back` makes the caller's type of their like."""
+
+    pixels: Tensor
+    back: Callable[[Tensor], Any]
+
+
+def as_pixels(image: object, name: str) -> Pixels:
+    """A PIL image, NumPy array or tensor as the pipeline takes them; `name` is what errors call it."""
+    if isinstance(image, Tensor):
+        picture = _from_tensor(image, name)
+    elif isinstance(image, np.ndarray):
+        picture = _from_array(image, name)
+    elif isinstance(image, Image.Image):
+        picture = _from_pil(image, name)
+    else:
+        raise TypeError(
+            f"{name}: expected a PIL image, a NumPy array or a torch tensor (or a list of those), "
+            f"got {type(image).__name__}"
+        )
+    if picture.pixels.is_floating_point():
+        low, high = (bound.item() for bound in picture.pixels.aminmax())
+        if not (low >= -OVERSHOOT and high <= 1 + OVERSHOOT):  # NaN isn't, either
+            got = f"values from {low:.6g} to {high:.6g}" if low == low else "NaN"
+            raise ValueError(f"{name}: expected float values in [0, 1], got {got}")
+    return picture
+
+
+def _from_tensor(image: Tensor, name: str) -> Pixels:
+    shape, kind = image.shape, type(image)
+    if image.dtype not in (*_WHITE, *_FLOATS):
+        raise TypeError(f"{name}: expected a tensor of uint8, uint16 or floats, got {image.dtype}")
+    if image.ndim not in (3, 4) or shape[-3] not in (1, 3):
+        raise ValueError(f"{name}: expected a tensor (3, h, w), (1, h, w) or (b, 3 or 1, h, w), got {tuple(shape)}")
+    if image.numel() == 0:
+        raise ValueError(f"{name}: expected at least one pixel, got a tensor {tuple(shape)}")
+    pixels = image.detach().as_subclass(Tensor)
+    return Pixels(pixels.reshape(-1, *shape[-3:]), lambda output: output.reshape(shape).as_subclass(kind))
+
+
+def _from_array(image: np.ndarray, name: str) -> Pixels:
+    shape, dtype = image.shape, image.dtype
+    if dtype.newbyteorder("=") not in _ARRAY_DTYPES:
+        raise TypeError(f"{name}: expected an array of uint8, uint16, float16, float32 or float64, got {dtype}")
+    if image.ndim not in (2, 3) or (image.ndim == 3 and shape[2] not in (1, 3)):
+        raise ValueError(f"{name}: expected an array (h, w), (h, w, 1) or (h, w, 3), got {shape}")
+    if image.size == 0:
+        raise ValueError(f"{name}: expected at least one pixel, got an array {shape}")
+    # torch takes neither foreign byte orders nor negative strides, and warns of read-only memory
+    plain = np.require(image, dtype.newbyteorder("="), ["C", "W", "E"])
+    pixels = torch.from_numpy(plain.reshape(*shape[:2], -1)).permute(2, 0, 1)[None]
+
+    def back(output: Tensor) -> np.ndarray:
+        return np.ascontiguousarray(output[0].permute(1, 2, 0).numpy(), dtype).reshape(shape)
+
+    return Pixels(pixels, back)
+
+
+def _from_pil(image: Image.Image, name: str) -> Pixels:
+    mode = image.mode
+    if mode not in _PIL_MODES:
+        raise ValueError(
+            f"{name}: expected a PIL image of mode {', '.join(_PIL_MODES)}, got {mode}; convert it to RGB first"
+        )
+    if 0 in image.size:
+        raise ValueError(f"{name}: expected at least one pixel, got a PIL image of size {image.size}")
+    working = {"1": "L", "P": "RGB", "PA": "RGBA"}.get(mode, mode)
+    if "transparency" in image.info and working in ("L", "RGB"):
+        working += "A"  # the colour that it names won't be the same after restoring
+    array = np.asarray(image if working == mode else image.convert(working))
+    if mode == "I":
+        if array.min() < 0 or array.max() > 65535:
+            raise ValueError(
+                f"{name}: expected values in 0…65535 for mode I, got values from {array.min()} to {array.max()}"
+            )
+        array = array.astype(np.uint16)
+    colour, alpha = (array[..., :-1], array[..., -1:]) if working[-1] == "A" else (array, None)
+    picture = _from_array(colour, name)
+
+    def back(output: Tensor) -> Image.Image:
+        result = picture.back(output)
+        if alpha is not None:
+            result = np.concatenate([result, alpha], axis=2)
+        restored = Image.fromarray(result.astype(np.int32) if mode == "I" else result)
+        restored.info = {key: value for key, value in image.info.items() if key != "transparency"}
+        return restored
+
+    return Pixels(picture.pixels, back)
+
+
+def to_unit(pixels: Tensor, device: torch.device) -> Tensor:
+    """(c, h, w) of any dtype → (1, 3, h, w) float32 in [0, 1] on `device`."""
+    white = _WHITE.get(pixels.dtype, 1.0)
+    # bytes travel as they are; not every device has the other dtypes
+    pixels = (pixels if pixels.dtype == torch.uint8 else pixels.float()).to(device).float()
+    unit = (pixels / white).clamp(0.0, 1.0).expand(3, -1, -1)[None]
+    return unit.contiguous()  # one layout whatever came in, because kernels for another one round differently
+
+
+def from_unit(unit: Tensor, target: Tensor) -> None:
+    """Fill `target` (c, h, w) of any dtype and device from (3, h, w) float32 in [0, 1]."""
+    if len(target) == 1:
+        unit = (unit * unit.new_tensor(_LUMA).view(3, 1, 1)).sum(dim=0, keepdim=True).clamp(0.0, 1.0)
+    if target.dtype in _WHITE:
+        unit = (unit * _WHITE[target.dtype]).round()
+    unit = unit.to(torch.uint8) if target.dtype == torch.uint8 else unit
+    target.copy_(unit.to(target.device))

@@ -1,0 +1,46 @@
+"""Which device to use when none is given, and in which precision it computes at full speed."""
+
+from __future__ import annotations
+
+import torch
+
+PRECISIONS = (torch.float32, torch.bfloat16, torch.float16)
+
+
+def best_device() -> torch.device:
+    """CUDA, else MPS, else the CPU."""
+    if torch.cuda.is_available():
+        return torch.device("cuda")
+    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+
+
+def existing_device(device: str | torch.device) -> torch.device:
+    """The device of that name; ValueError if this machine has none."""
+    try:
+        return torch.empty(0, device=device).device
+    except (RuntimeError, AssertionError, TypeError) as error:  # which of them depends on how torch was built
+        reason = str(error).partition("\n")[0]
+        raise ValueError(f"device: expected one that this machine has, got {device!r} ({reason})") from error
+
+
+def best_precision(architecture: str, device: torch.device) -> torch.dtype:
+    """bfloat16 where `device` has it, for networks that were made for it."""
+    if architecture == "paper":  # published in float32, and compared with what that gives
+        return torch.float32
+    return torch.bfloat16 if has_native_bfloat16(device) else torch.float32
+
+
+def check_precision(dtype: torch.dtype | None) -> None:
+    """ValueError unless it's one that the networks can run in, or None."""
+    if dtype is not None and dtype not in PRECISIONS:
+        raise ValueError(f"dtype: expected None, torch.float32, torch.bfloat16 or torch.float16, got {dtype!r}")
+
+
+def has_native_bfloat16(device: torch.device) -> bool:
+    """Whether `device` has bfloat16 instructions; without them bfloat16 is slower than float32, on CPUs many times."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_capability(device) >= (8, 0)
+    if device.type == "cpu":  # queries that older releases lack
+        queries = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
+        return any(getattr(torch.cpu, query, bool)() for query in queries)
+    return False
