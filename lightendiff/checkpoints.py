@@ -104,18 +104,14 @@ def load_restorer(path: str | Path) -> Restorer:
 
     Args:
         path: a folder written by `save_restorer`, the `.safetensors` file in it, or a published stage-2 checkpoint
-            (`stage2_weight.pth.tar`). Files are recognised by their content, whatever their name. Text that isn't a
-            path of this machine but of the form `owner/name` or `owner/name@revision` is a repository on the Hugging
-            Face Hub; see `hub.download`, and for its errors, too.
+            (`stage2_weight.pth.tar`). Files are recognised by their content, whatever their name.
 
     Raises:
         FileNotFoundError: nothing exists at `path`.
         CheckpointError: what is there is damaged, is something else, refers to code, or doesn't fit the network; the
             message lists missing and unexpected tensors and those of the wrong shape.
     """
-    from . import hub  # which needs this module
-
-    path = hub.local_path(path)
+    path = Path(path)
     if not path.exists():
         raise FileNotFoundError(f"{path}: no such file or folder")
     if path.is_dir():

@@ -14,7 +14,7 @@ from types import ModuleType
 from typing import NoReturn
 
 from . import __version__
-from .checkpoints import CONFIG_NAME, WEIGHTS_NAME, CheckpointError, save_restorer
+from .checkpoints import CONFIG_NAME, WEIGHTS_NAME, CheckpointError, load_restorer, save_restorer
 from .restorer import Restorer
 
 CARD_NAME = "README.md"
@@ -27,6 +27,14 @@ _HTTP_CLIENTS = ("httpx", "httpx2", "requests", "urllib3")
 def is_repository(name: str) -> bool:
     """Whether a name has the form `owner/name` or `owner/name@revision`. Nothing is asked of the hub."""
     return _NAME.fullmatch(name) is not None and not name.endswith(_FILES)
+
+
+def load(given: str | os.PathLike[str]) -> Restorer:
+    """The restorer at a path of this machine or in a repository: what `load_restorer` makes of `local_path`.
+
+    Raises what these two do.
+    """
+    return load_restorer(local_path(given))
 
 
 def local_path(given: str | os.PathLike[str]) -> Path:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from . import compilation, fallback, hub, memory
-from .checkpoints import CONFIG_NAME, load_restorer, save_restorer
+from .checkpoints import CONFIG_NAME, save_restorer
 from .conversion import Pixels, as_pixels, from_unit, to_unit
 from .devices import best_device, best_precision, check_precision, existing_device
 from .restorer import Adjust, Generators, Restorer, StepCallback
@@ -84,7 +84,7 @@ class LightenPipeline:
             path = SHIPPED_WEIGHTS
             if not (path / CONFIG_NAME).is_file():
                 raise FileNotFoundError(f"this copy of lightendiff came without weights (none in {path}); give a path")
-        return cls(load_restorer(path), device, dtype)
+        return cls(hub.load(path), device, dtype)
 
     def save_pretrained(self, folder: str | Path, half: bool = False) -> None:
         """Write `config.json` and `model.safetensors`: `from_pretrained` makes the same of it, bit for bit.

@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from ..checkpoints import load_restorer
+from .. import hub
 from ..pipeline import SHIPPED_WEIGHTS
 from ..restorer import Restorer, context_noise
 
@@ -50,7 +50,7 @@ class LightenModule(nn.Module):
         seed: int = 0,
     ) -> None:
         super().__init__()
-        restorer = weights if isinstance(weights, Restorer) else load_restorer(weights or SHIPPED_WEIGHTS)
+        restorer = weights if isinstance(weights, Restorer) else hub.load(weights or SHIPPED_WEIGHTS)
         noise = context_noise("weights", restorer.config, seed)
         self.restorer = restorer.eval().requires_grad_(False)
         self.restorer.autocast_dtype = None if dtype == torch.float32 else dtype

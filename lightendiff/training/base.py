@@ -13,7 +13,7 @@ import torch
 from lightning.pytorch.strategies import DDPStrategy
 from torch import Tensor
 
-from ..checkpoints import load_restorer
+from .. import hub
 from ..data.augment import BatchAugment
 from ..data.degradations import SensorModel
 from ..metrics import brightness_matched, psnr, ssim
@@ -76,7 +76,7 @@ class RestorationTraining(lightning.LightningModule):
         given: dict[str, Any] = {"num_inference_steps": num_inference_steps, "start_timestep": start_timestep}
         self.restorer = Restorer(replace(PRESETS[preset], **{k: v for k, v in given.items() if v is not None}))
         if init_from is not None:
-            self.restorer.load_state_dict(load_restorer(init_from).state_dict())
+            self.restorer.load_state_dict(hub.load(init_from).state_dict())
         self.restorer.to(memory_format=torch.channels_last)
         self.augment = BatchAugment(sensor or SensorModel())
         self.learning_rate, self.final_learning_rate = learning_rate, final_learning_rate
