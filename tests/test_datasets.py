@@ -191,17 +191,6 @@ def test_brackets_frame_to_frame(brackets: Path) -> None:
     assert greys(source) == [(20, 100), (60, 100)]  # validation stays frame → reference
 
 
-def test_brackets_for_the_sensor_model(brackets: Path) -> None:
-    source = Brackets(brackets, scenes=["a"], dark_mean=(50, 150), darken=True)
-    source.load()
-    assert drawn(source) == {(60, 100), (140, 100)}
-    assert source.draw(np.random.default_rng(0)).darken
-    assert source.pair(0).darken
-    assert not source.validates
-    with pytest.raises(ValueError, match="darken: only for target='reference'"):
-        Brackets(brackets, target="frames", darken=True)
-
-
 def test_brackets_scenes_and_exclude(brackets: Path) -> None:
     source = Brackets(brackets, scenes=["b", "a"], exclude=["b"], dark_mean=(0, 255))
     source.load()

@@ -29,8 +29,6 @@ class Encoder(Protocol):
 
     def relight(self, latent: Tensor, change: Callable[[Tensor], Tensor]) -> Tensor: ...
 
-    def tones(self, latent: Tensor) -> Tensor: ...
-
     def enlarge(self, restored: Tensor, small: Tensor, large: Tensor) -> Tensor: ...
 
     def freeze_latent(self) -> None: ...
@@ -86,10 +84,6 @@ class ContentTransfer(nn.Module):
         Raises ValueError for architectures whose latents can't tell.
         """
         return self.encoder.relight(latent, change)
-
-    def tones(self, latent: Tensor) -> Tensor:
-        """A latent on the scale of code values, on which errors are judged; itself where a latent is learned."""
-        return self.encoder.tones(latent)
 
     def enlarge(self, restored: Tensor, small: Tensor, large: Tensor) -> Tensor:
         """A restored latent in the size of `large`, the picture's own latent, when `restored` was sampled for `small`,

@@ -115,9 +115,6 @@ class LeanEncoder(nn.Module):
     def relight(self, latent: Tensor, change: Callable[[Tensor], Tensor]) -> Tensor:
         return lift(change(unlift(latent))).clamp(max=1.0)
 
-    def tones(self, latent: Tensor) -> Tensor:
-        return unlift(latent)
-
     def enlarge(self, restored: Tensor, small: Tensor, large: Tensor) -> Tensor:
         # What is enlarged is the gain, which is smooth; the detail of the thumbnail is the picture's own.
         gain = _log_ratio(restored, small)

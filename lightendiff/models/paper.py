@@ -49,9 +49,6 @@ class PaperEncoder(nn.Module):
     def relight(self, latent: Tensor, change: Callable[[Tensor], Tensor]) -> Tensor:
         raise ValueError("relight: a latent of the paper's architecture is learned, and no map of brightness")
 
-    def tones(self, latent: Tensor) -> Tensor:
-        return latent
-
     def enlarge(self, restored: Tensor, small: Tensor, large: Tensor) -> Tensor:
         raise ValueError("enlarge: the UNet of the paper's architecture sees pictures in full size")
 

@@ -122,8 +122,7 @@ class LatentDiffusion(RestorationTraining):
         """Losses of pictures that were sampled as in inference, with a random number of steps."""
         model = self.restorer.model
         sampled = self.rollout(latent, condition, generator)
-        error = F.mse_loss(sampled, target_latent) + F.mse_loss(model.tones(sampled), model.tones(target_latent))
-        losses = {"latent": self.latent_weight * error}
+        losses = {"latent": self.latent_weight * F.mse_loss(sampled, target_latent)}
         if self.detail_count == 0:
             return losses
         some = slice(self.detail_count)

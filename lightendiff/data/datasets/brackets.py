@@ -27,7 +27,6 @@ class Brackets(Source):
         exclude: names of scenes to leave out.
         dark_mean: lowest and highest mean grey level, 0–255, of dark frames.
         target: "reference" or "frames".
-        darken: have the sensor model darken the frames in `dark_mean`, which may be bright then; only for training.
         cached: keep the decoded pictures in memory.
     """
 
@@ -38,16 +37,12 @@ class Brackets(Source):
         exclude: Sequence[str] = (),
         dark_mean: tuple[float, float] = (5.0, 130.0),
         target: str = "reference",
-        darken: bool = False,
         cached: bool = True,
     ) -> None:
-        if darken and target != "reference":
-            raise ValueError("darken: only for target='reference'; between frames nothing is to be darkened")
         if target not in ("reference", "frames"):
             raise ValueError(f"target must be 'reference' or 'frames', got {target!r}")
         self.root, self.scenes, self.exclude = Path(root), scenes, list(exclude)
-        self.dark_mean, self.target, self.darken, self.cached = dark_mean, target, darken, cached
-        self.validates = not darken
+        self.dark_mean, self.target, self.cached = dark_mean, target, cached
         self._dark: list[list[Stored]] = []
         self._frames: list[list[Stored]] = []
         self._references: list[Stored] = []
@@ -102,13 +97,13 @@ class Brackets(Source):
         return len(self._pairs)
 
     def pair(self, index: int) -> Sample:
-        return make_sample(*self._pairs[index], darken=self.darken)
+        return make_sample(*self._pairs[index])
 
     def draw(self, rng: np.random.Generator) -> Sample:
         scene = int(rng.integers(len(self._frames)))
         if self.target == "reference":
             frame = self._dark[scene][int(rng.integers(len(self._dark[scene])))]
-            return make_sample(frame, self._references[scene], darken=self.darken)
+            return make_sample(frame, self._references[scene])
         one, other = rng.choice(len(self._frames[scene]), 2, replace=False)
         return make_sample(self._frames[scene][int(one)], self._frames[scene][int(other)])
 
