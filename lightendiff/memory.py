@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 
 from .models.presets import RestorerConfig
-from .tiling import smallest_side
+from .tiling import largest_window, smallest_side
 
 WINDOW = 2048  # pixels to a side: without a limit of memory, larger pictures are restored in windows of so many pixels
 
@@ -32,7 +32,7 @@ _CONTROLLERS = {  # by the version of control groups: limit, use, and what of th
 def needed(config: RestorerConfig, count: int, height: int, width: int, side: int | None) -> int:
     """Bytes that restoring takes beside the loaded networks: `count` pictures in windows of at most `side` pixels."""
     height, width = _padded(config, height, width)
-    window = height * width if side is None else min(height, side) * min(width, side)
+    window = largest_window(height, width, side, config.halo, config.multiple)
     return _OVERHEAD + count * (_picture_bytes(config) * height * width + _window_bytes(config) * window)
 
 
@@ -47,12 +47,12 @@ def fit(
     """
     height, width = _padded(config, height, width)
     room = (budget - _OVERHEAD - _picture_bytes(config) * height * width) / _window_bytes(config)
-    pixels = max(0.0, min(room, largest, height * width))
-    side = None
+    pixels, side = min(room, largest), None
     if pixels < height * width:
-        short = min(height, width)
-        side = int(pixels / short if pixels > short**2 else math.sqrt(pixels)) // config.multiple * config.multiple
-        side = max(side, smallest_side(config.halo, config.multiple))
+        smallest = smallest_side(config.halo, config.multiple)
+        sides = range(max(height, width), smallest, -config.multiple)
+        fitting = (s for s in sides if largest_window(height, width, s, config.halo, config.multiple) <= pixels)
+        side = next(fitting, smallest)
     each = needed(config, 1, height, width, side) - _OVERHEAD
     return int(max(1, min(count, (budget - _OVERHEAD) // each))), side
 

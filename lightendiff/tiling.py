@@ -53,6 +53,14 @@ def smallest_side(halo: int, multiple: int) -> int:
     return 2 * halo + multiple
 
 
+def largest_window(height: int, width: int, side: int | None, halo: int, multiple: int) -> int:
+    """Pixels of the largest window that `split` makes. Tiles are alike, so that it may have far fewer than `side`²."""
+    rows, columns = (
+        max(span.last - span.first for span in _spans(length, side, halo, multiple)) for length in (height, width)
+    )
+    return rows * columns
+
+
 def split(height: int, width: int, side: int | None, halo: int, multiple: int) -> list[Tile]:
     """Tiles that cover a picture once, with windows of at most `side` pixels to a side.
 

@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from lightendiff import memory
-from lightendiff.memory import budget, fit, held, needed
+from lightendiff.memory import WINDOW, budget, fit, held, needed
 from lightendiff.models.presets import PRESETS
-from lightendiff.tiling import smallest_side
+from lightendiff.tiling import largest_window, smallest_side, split
 
 CONFIG = PRESETS["default"]
 SMALLEST = smallest_side(CONFIG.halo, CONFIG.multiple)
@@ -29,12 +29,17 @@ def test_what_was_measured_is_less_than_what_is_reckoned_with() -> None:
 
 
 @pytest.mark.parametrize(
-    ("size", "window"),
-    [((400, 600), None), ((2048, 2048), None), ((2160, 3840), 2048), ((1024, 16384), 4096), ((9000, 9000), 2048)],
+    ("size", "windows"),
+    [((400, 600), 1), ((2048, 2048), 1), ((2160, 3840), 3), ((3000, 4000), 4), ((1024, 16384), 5), ((9000, 9000), 36)],
 )
-def test_with_memory_to_spare_windows_have_four_megapixels(size: tuple[int, int], window: int | None) -> None:
-    assert fit(CONFIG, 1, *size, math.inf) == (1, window)
-    assert fit(CONFIG, 5, *size, math.inf) == (5, window)
+def test_with_memory_to_spare_windows_have_four_megapixels(size: tuple[int, int], windows: int) -> None:
+    height, width = (-(-length // CONFIG.multiple) * CONFIG.multiple for length in size)
+    for count in (1, 5):
+        assert fit(CONFIG, count, *size, math.inf)[0] == count
+    _, side = fit(CONFIG, 1, *size, math.inf)
+    assert len(split(height, width, side, CONFIG.halo, CONFIG.multiple)) == windows
+    assert largest_window(height, width, side, CONFIG.halo, CONFIG.multiple) <= WINDOW**2
+    assert (side is None) == (windows == 1)
 
 
 @pytest.mark.parametrize("size", [(400, 600), (1080, 1920), (2160, 3840), (3000, 300)])

@@ -8,7 +8,7 @@ import torch
 
 from lightendiff.models.presets import PRESETS, RestorerConfig
 from lightendiff.restorer import Restorer
-from lightendiff.tiling import split
+from lightendiff.tiling import largest_window, split
 
 
 @pytest.mark.parametrize(
@@ -29,6 +29,14 @@ def test_cores_cover_a_picture_once_and_windows_surround_them(height: int, width
         small = picture[::8, ::8]
         assert np.array_equal(small[tile.window(8)][tile.inner(8)], small[tile.core(8)])
     assert (count == 1).all()
+
+
+@pytest.mark.parametrize("size", [(2176, 3840), (512, 512), (992, 4096)])
+@pytest.mark.parametrize("side", [None, 512, 1024, 2336])
+def test_the_largest_window(size: tuple[int, int], side: int | None) -> None:
+    windows = [tile.window() for tile in split(*size, side, 224, 32)]
+    pixels = [(rows.stop - rows.start) * (columns.stop - columns.start) for rows, columns in windows]
+    assert largest_window(*size, side, 224, 32) == max(pixels)
 
 
 def test_no_more_tiles_than_needed() -> None:
