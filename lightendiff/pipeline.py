@@ -211,7 +211,7 @@ class LightenPipeline:
                 each batch.
             batch_size: how many pictures of equal size are restored at a time; more are quicker on a GPU.
             tile: encode and decode in windows of at most so many pixels to a side, which limits the memory to that of
-                one window; the result is the same. None for windows of so many pixels as one of 2048 to a side, or
+                one window; the result is the same. None for windows of at most as many pixels as 2048² has, or of
                 fewer where less memory is free, and only where a picture is larger than that.
             max_memory: in place of `tile`, the most memory to take, in GB: of a GPU where the pipeline is on one, else
                 of the machine, including what the process held when the pipeline was made. Windows become as large as
