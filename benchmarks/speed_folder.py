@@ -14,22 +14,20 @@ from speed_timing import in_turn, made_pictures, ratio
 
 from lightendiff import LightenPipeline, command
 from lightendiff import evaluation as ev
-from lightendiff.folder import Job, Restore, RestoreMany, plan, restore_files
+from lightendiff.folder import MOST_TOGETHER, Job, Restore, RestoreMany, plan, restore_files
 from lightendiff.images import Picture, read_picture, write_picture
-
-BATCH = 16  # pictures at most, as in lightendiff.folder
 
 
 def folder(args: argparse.Namespace) -> int:
     pipe = LightenPipeline.from_pretrained(args.weights, args.device, DTYPES.get(args.dtype))
     restore = partial(pipe)
-    many = command._together(restore)
+    many = command.together(restore)
     with TemporaryDirectory() as root:
         jobs = write_pictures(Path(root), args)
         dark = [read_picture(job.source).pixels for job in jobs]
         runs: dict[str, Callable[[], object]] = {"model, one by one": lambda: [pipe(picture) for picture in dark]}
         if many is not None:  # a GPU's folder has an advantage over the former
-            runs["model, in batches"] = lambda: pipe(dark, batch_size=BATCH)
+            runs["model, in batches"] = lambda: pipe(dark, batch_size=MOST_TOGETHER)
         runs["folder"] = partial(restore_all, jobs, restore, many)
         seconds = in_turn(list(runs.values()), args.repeats, pipe.device)
     size, dtype = f"{args.size[1]}x{args.size[0]}", str(pipe.dtype).removeprefix("torch.")

@@ -128,7 +128,7 @@ def _run(args: argparse.Namespace, error: Callable[[str], NoReturn]) -> int | No
             summary = folder.restore_files(
                 planned.jobs,
                 restore,
-                many=_together(restore),
+                many=together(restore),
                 format=args.format,
                 quality=args.quality,
                 compare=args.compare,
@@ -174,7 +174,7 @@ def restoring(pipe: LightenPipeline, args: argparse.Namespace) -> Restore:
     return partial(pipe, **restoration_options(args))
 
 
-def _together(restore: Restore) -> RestoreMany | None:
+def together(restore: Restore) -> RestoreMany | None:
     """Several pictures at a time, for GPUs; on a CPU each takes as long as alone."""
     device = getattr(getattr(restore, "func", None), "device", None)
     if device is None or device.type != "cuda":

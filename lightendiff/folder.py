@@ -26,7 +26,7 @@ RestoreMany = Callable[[list[np.ndarray]], list[np.ndarray]]  # as many of one s
 Read = tuple[Job, "Future[Picture]"]
 
 _AHEAD = 2  # pictures read before, and written after, the one being restored
-_MOST_TOGETHER, _PIXELS_TOGETHER = 16, 2048**2
+MOST_TOGETHER, _PIXELS_TOGETHER = 16, 2048**2
 _PIXELS_AHEAD = 4 * _PIXELS_TOGETHER  # more than pictures of equal size ever need
 
 
@@ -173,7 +173,7 @@ def _read_ahead(jobs: Sequence[Job], reader: _Reader, together: bool) -> Iterato
         batch = [waiting.popleft()]
         size = _size(batch[0])
         if together and size:
-            count = max(1, min(_MOST_TOGETHER, _PIXELS_TOGETHER // (size[0] * size[1])))
+            count = max(1, min(MOST_TOGETHER, _PIXELS_TOGETHER // (size[0] * size[1])))
             batch += list(islice((each for each in tuple(waiting) if _size(each) == size), count - 1))
             waiting = deque(each for each in waiting if each not in batch)
             ahead = max(_AHEAD, 2 * count)

@@ -115,11 +115,11 @@ def test_on_a_gpu_pictures_are_restored_together(fake, monkeypatch):
 
     pipe = fake()
     restore = partial(pipe, seed=7)
-    assert command._together(restore) is None
+    assert command.together(restore) is None
     monkeypatch.setattr(fake, "device", SimpleNamespace(type="cpu"), raising=False)
-    assert command._together(restore) is None
+    assert command.together(restore) is None
     monkeypatch.setattr(fake, "device", SimpleNamespace(type="cuda"), raising=False)
-    many = command._together(restore)
+    many = command.together(restore)
     assert many is not None
     assert many([1, 2]) == [1, 2, 1, 2]  # twice the list, from a pipeline that doubles
     assert fake.calls == [{"seed": 7, "batch_size": 2}]
