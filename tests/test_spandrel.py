@@ -9,10 +9,11 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from lightendiff import LightenPipeline
+from lightendiff import LightenPipeline, memory
 from lightendiff.models.presets import PRESETS
 from lightendiff.pipeline import SHIPPED_WEIGHTS
 from lightendiff.restorer import Restorer
+from lightendiff.tiling import smallest_side
 
 spandrel = pytest.importorskip("spandrel")
 from lightendiff.integrations import spandrel as ours  # noqa: E402  # which needs it
@@ -54,22 +55,24 @@ def test_a_batch_in_lower_precision(weights: Path) -> None:
     torch.testing.assert_close(descriptor.float()(pictures), full, atol=0.03, rtol=0)  # weights were rounded
 
 
-def test_large_pictures_come_in_windows(weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_little_memory_means_small_windows_one_picture_at_a_time(weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     descriptor = spandrel.ModelLoader().load_from_file(weights / "model.safetensors")
-    pictures = dark(1, 3, 300, 480)
+    pictures = dark(2, 3, 300, 480)
     whole = descriptor(pictures)
     seen = []
     encode = descriptor.model.model.encode
 
     def spy(image: torch.Tensor, mean: torch.Tensor) -> object:
-        seen.append(image.shape[3])
+        seen.append(image.shape)
         return encode(image, mean)
 
     monkeypatch.setattr(descriptor.model.model, "encode", spy)
-    monkeypatch.setattr(ours, "WINDOW", 352)
+    monkeypatch.setattr(memory, "budget", lambda device: 0.0)
     assert torch.allclose(descriptor(pictures), whole, atol=1e-5)
-    assert len(seen) > 1
-    assert max(seen) <= 352
+    config = PRESETS["tiny"]
+    assert len(seen) > 2
+    assert {shape[0] for shape in seen} == {1}
+    assert max(max(shape[2:]) for shape in seen) <= smallest_side(config.halo, config.multiple)
 
 
 def test_only_ours_is_detected(weights: Path) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..memory import WINDOW
+from .. import memory
 from ..models.presets import PRESETS, PresetName, build_content_transfer, build_unet
 from ..restorer import Restorer
 
@@ -86,9 +86,13 @@ def _shapes(name: PresetName) -> dict[str, tuple[int, ...]]:
 
 
 def restore(restorer: Restorer, image: Tensor) -> Tensor:
-    """What a descriptor calls: (b, 3, h, w) → the same in its dtype, large pictures in windows without seams."""
+    """What a descriptor calls: (b, 3, h, w) → the same in its dtype, as many at a time and in windows as large as memory has room for."""
     dtype = restorer.unet.conv_in.weight.dtype
     restorer.autocast_dtype = None if dtype == torch.float32 else dtype
-    generators = [torch.Generator().manual_seed(0) for _ in image]
-    tile = WINDOW if image[0, 0].numel() > WINDOW**2 else None
-    return restorer(image, generator=generators, tile=tile).to(image.dtype)
+    height, width = image.shape[2:]
+    count, tile = memory.fit(restorer.config, len(image), height, width, memory.budget(image.device))
+    parts = (
+        restorer(part, generator=[torch.Generator().manual_seed(0) for _ in part], tile=tile)
+        for part in image.split(count)
+    )
+    return torch.cat([part.to(image.dtype) for part in parts])
