@@ -6,14 +6,18 @@ pairs that it keeps out, whose scenes are seen; `well_lit`, the references of th
 PSNR and SSIM are plain, over RGB in 8 bits; the brightness-matched PSNR is another quantity and has its own column.
 With --wild, the pictures of a folder and the brightest frame of each of those bracket scenes show what becomes of
 whites and shadows. Pictures that another program has restored are measured in the same way with --outputs.
+
+How hard a set is: --tone-curves gives every picture the tone curves that suit its reference best, which no program
+can know; `brackets_train`, measured only when named, is the other scenes; --pictures lists each picture's figures.
 """
 
 from __future__ import annotations
 
 import argparse
+import csv
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +33,7 @@ from lightendiff.sheets import Tile, contact_sheet, save_sheet
 
 CONFIG = Path(__file__).resolve().parents[1] / "configs" / "default_stage1.yaml"
 SETS = ("lol_val", "brackets_val", "lol_kept", "well_lit")
+ALL_SETS = (*SETS, "brackets_train")
 WILD_ROWS, WILD_SIZE = 4, (640, 640)  # so many pictures of that size on a sheet
 
 
@@ -61,6 +66,8 @@ def make_source(name: str, args: argparse.Namespace, kept: KeptOut) -> ds.Source
             return ds.PairedFolders(lol / "val" / "low", lol / "val" / "high")
         case "brackets_val":
             return ds.Brackets(brackets, scenes=kept.scenes, dark_mean=kept.dark_mean)
+        case "brackets_train":
+            return ds.Brackets(brackets, exclude=kept.scenes, dark_mean=kept.dark_mean)
         case "lol_kept":
             stems = [path.stem for path in list_pictures(lol / "train" / "low")]
             if missing := sorted(set(kept.pictures) - set(stems)):
@@ -111,6 +118,16 @@ def reading(folder: Path, name: str) -> ev.Answer:
     return answer
 
 
+def with_tone_curves(sample: Sample) -> np.ndarray:
+    """Each channel through the curve that comes nearest to the reference: a code value's mean over all its pixels."""
+    output = np.empty_like(sample.target)
+    for channel, (dark, target) in enumerate(zip(sample.dark, sample.target, strict=True)):
+        pixels = np.bincount(dark.ravel(), minlength=256)
+        sums = np.bincount(dark.ravel(), target.ravel(), minlength=256)
+        output[channel] = np.rint(sums / pixels.clip(min=1))[dark]
+    return output.transpose(1, 2, 0)
+
+
 def evaluate_sets(args: argparse.Namespace, pipe: LightenPipeline | None, kept: KeptOut) -> Iterator[list[str]]:
     """A line of the table for every set and number of steps; sheets as they come."""
     for name in args.sets:
@@ -118,13 +135,15 @@ def evaluate_sets(args: argparse.Namespace, pipe: LightenPipeline | None, kept: 
         source.load()
         for steps in args.steps:
             if pipe is None:
-                shown, answers = "–", [reading(args.outputs, name)]
+                shown, answers = "–", [reading(args.outputs, name) if args.outputs else with_tone_curves]
             else:
                 shown = str(steps or pipe.restorer.config.num_inference_steps)
                 answers = [restoring(pipe, steps, seed) for seed in range(args.seeds)]
             runs = [ev.evaluate(answer, progress(source, f"{name}, {shown} steps")) for answer in answers]
             if args.sheet:
                 save_extremes(args.sheet / (f"{name}.jpg" if len(args.steps) == 1 else f"{name}_{shown}.jpg"), runs[0])
+            if args.pictures:
+                list_figures(args.pictures, name, shown, runs)
             yield figures_line(name, shown, runs, timed=pipe is not None)
 
 
@@ -188,6 +207,16 @@ def save_extremes(path: Path, rows: Sequence[ev.Row]) -> None:
     save_sheet(path, contact_sheet(lines, headings=("dark", "restored", "reference"), size=(480, 480)))
 
 
+def list_figures(path: Path, name: str, steps: str, runs: Sequence[Sequence[ev.Row]]) -> None:
+    """Add a line for each picture and seed to a CSV file."""
+    with path.open("a", newline="", encoding="utf-8") as file:
+        lines = csv.writer(file)
+        for seed, rows in enumerate(runs):
+            for row in rows:
+                figures = (f"{value:.3f}" for value in astuple(row.figures))
+                lines.writerow([name, steps, seed, key(row.sample), *figures])
+
+
 def save_pages(folder: Path, name: str, rows: Sequence[Sequence[Tile]]) -> None:
     for page, first in enumerate(range(0, len(rows), WILD_ROWS), start=1):
         sheet = contact_sheet(rows[first : first + WILD_ROWS], headings=("dark", "restored"), size=WILD_SIZE)
@@ -196,7 +225,7 @@ def save_pages(folder: Path, name: str, rows: Sequence[Sequence[Tile]]) -> None:
 
 def describe(args: argparse.Namespace, pipe: LightenPipeline | None) -> str:
     if pipe is None:
-        return f"Outputs in {args.outputs}."
+        return f"Outputs in {args.outputs}." if args.outputs else "The best tone curves, from the references."
     parameters = sum(p.numel() for p in pipe.restorer.parameters()) / 1e6
     device, dtype = next(pipe.restorer.parameters()).device, pipe.restorer.autocast_dtype or torch.float32
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else str(device)
@@ -210,13 +239,15 @@ def describe(args: argparse.Namespace, pipe: LightenPipeline | None) -> str:
 def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=Path("data"), help="folder with lol_v1 and brackets")
-    parser.add_argument("--sets", nargs="*", choices=SETS, default=SETS, help="default: all; --sets alone: none")
+    parser.add_argument("--sets", nargs="*", choices=ALL_SETS, default=SETS, help="--sets alone: none")
     parser.add_argument("--wild", type=Path, metavar="FOLDER", help="measure these pictures, which have no references")
     parser.add_argument("--sheet", type=Path, metavar="DIR", help="write contact sheets: best, median, worst; all wild")
     what = parser.add_mutually_exclusive_group()
     what.add_argument("--weights", metavar="PATH", help="default: the weights of the package")
     outputs = "another program's outputs, by stem: DIR/lol_val/12.png, DIR/brackets_val/scene040/1_mean023.png, …"
     what.add_argument("--outputs", type=Path, metavar="DIR", help=outputs)
+    what.add_argument("--tone-curves", action="store_true", help="the tone curves that suit the references best")
+    parser.add_argument("--pictures", type=Path, metavar="FILE", help="write a CSV file with every picture's figures")
     parser.add_argument("--steps", type=int, nargs="+", default=[None], help="a row each (default: the weights' own)")
     parser.add_argument("--seeds", type=int, default=1, metavar="N", help="average over seeds 0 to N - 1")
     return parser
@@ -225,8 +256,11 @@ def build_parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     parser = build_parser()
     args = parser.parse_args(argv)
-    if args.seeds < 1 or (args.outputs and (args.seeds > 1 or args.steps != [None])):
-        parser.error("--seeds must be at least 1, and neither --seeds nor --steps goes with --outputs")
+    made = args.outputs or args.tone_curves
+    if args.seeds < 1 or (made and (args.seeds > 1 or args.steps != [None])):
+        parser.error("--seeds must be at least 1, and neither --seeds nor --steps goes with --outputs or --tone-curves")
+    if args.tone_curves and args.wild:
+        parser.error("--tone-curves needs references, which --wild has not")
     head = ["set", "steps", "pictures", "PSNR", "SSIM", "PSNR, brightness-matched", "ΔE00 of 8×8 blocks", "s/image"]
     if args.seeds > 1:
         head.append("σ of PSNR over seeds: set / picture")
@@ -234,8 +268,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     wild_head = ["picture", "pixels ≥ 240", "of these now < 225", "mean of the darkest third", "restored", "ratio"]
     try:
         kept = read_kept_out()
-        pipe = None if args.outputs else LightenPipeline.from_pretrained(args.weights)
+        pipe = None if made else LightenPipeline.from_pretrained(args.weights)
         print(describe(args, pipe))
+        if args.pictures:
+            with args.pictures.open("w", newline="", encoding="utf-8") as file:
+                csv.writer(file).writerow(["set", "steps", "seed", "picture", *(f.name for f in fields(ev.Figures))])
         if args.sets:
             print("\n" + ev.markdown_table(head, evaluate_sets(args, pipe, kept)))
         if args.wild:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import math
 import shutil
 from collections.abc import Callable
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from lightendiff.data.pictures import Sample
 from lightendiff.models.presets import PRESETS
 
 SCRIPT = Path(__file__).parents[1] / "benchmarks" / "quality.py"
@@ -98,6 +100,39 @@ def test_outputs_of_another_program(quality, data, tmp_path, capsys):
     low = data / "lol_v1" / "val" / "low"
     table = run(quality, capsys, "--data", data, "--outputs", low, "--sets", "lol_val")
     assert float(table["lol_val"][2]) == pytest.approx(20 * math.log10(255 / 100), abs=0.02)
+
+
+def test_every_pictures_figures_are_listed(quality, data, weights, tmp_path, capsys):
+    argv = ("--data", data, "--weights", weights, "--sets", "lol_val", "brackets_val", "--seeds", 2)
+    table = run(quality, capsys, *argv, "--pictures", tmp_path / "figures.csv")
+    with (tmp_path / "figures.csv").open(newline="") as file:
+        lines = list(csv.DictReader(file))
+    assert [line["picture"] for line in lines[:6]] == ["1", "2", "3"] * 2
+    assert [line["seed"] for line in lines[:6]] == list("000111")
+    assert lines[6]["picture"] == "scene040/1_mean015"
+    for name in ("lol_val", "brackets_val"):
+        mine = [float(line["psnr"]) for line in lines if line["set"] == name]
+        assert float(table[name][2]) == pytest.approx(sum(mine) / len(mine), abs=0.01)
+
+
+def test_tone_curves_are_the_best_there_are(quality, data, tmp_path, capsys):
+    shutil.copytree(data / "brackets", tmp_path / "brackets")
+    scene = tmp_path / "brackets" / "scene001"
+    scene.mkdir()
+    values = np.random.default_rng(0).integers(8, 60, (*SIZE, 3)).astype(np.uint8)
+    Image.fromarray(values).save(scene / "1.png")
+    curve = np.random.default_rng(1).permutation(256).astype(np.uint8)
+    Image.fromarray(curve[values]).save(scene / "reference.png")
+    table = run(quality, capsys, "--data", tmp_path, "--tone-curves", "--sets", "brackets_train", "brackets_val")
+    assert table["brackets_train"][:3] == ["–", "1", "inf"]  # what a curve can do, it does
+    assert table["brackets_val"][1] == "40"
+
+    dark = np.array([[[7, 7], [7, 200]]] * 3, np.uint8)
+    target = np.array([[[10, 20], [30, 90]]] * 3, np.uint8)  # what it can't, it does on average
+    output = quality.with_tone_curves(Sample(dark, target, float(dark.mean()) / 255, "x"))
+    np.testing.assert_array_equal(output, np.array([[[20, 20], [20, 90]]] * 3).transpose(1, 2, 0))
+    with pytest.raises(SystemExit, match="2"):
+        quality.main(["--tone-curves", "--wild", str(data)])
 
 
 def test_missing_output_is_named(quality, data, tmp_path, capsys):

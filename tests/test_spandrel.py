@@ -55,7 +55,9 @@ def test_a_batch_in_lower_precision(weights: Path) -> None:
     torch.testing.assert_close(descriptor.float()(pictures), full, atol=0.03, rtol=0)  # weights were rounded
 
 
-def test_little_memory_means_small_windows_one_picture_at_a_time(weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_little_memory_means_small_windows_one_picture_at_a_time(
+    weights: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     descriptor = spandrel.ModelLoader().load_from_file(weights / "model.safetensors")
     pictures = dark(2, 3, 300, 480)
     whole = descriptor(pictures)

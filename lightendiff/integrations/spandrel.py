@@ -86,7 +86,10 @@ def _shapes(name: PresetName) -> dict[str, tuple[int, ...]]:
 
 
 def restore(restorer: Restorer, image: Tensor) -> Tensor:
-    """What a descriptor calls: (b, 3, h, w) → the same in its dtype, as many at a time and in windows as large as memory has room for."""
+    """What a descriptor calls: (b, 3, h, w) → the same in its dtype.
+
+    As many pictures at a time, and in windows as large, as there is memory for.
+    """
     dtype = restorer.unet.conv_in.weight.dtype
     restorer.autocast_dtype = None if dtype == torch.float32 else dtype
     height, width = image.shape[2:]
