@@ -341,7 +341,8 @@ def test_several_processes_restore_every_picture_once(tmp_path, weights, forks, 
     counts = []
     for run_again in (False, True):
         started = [start(rank) for rank in range(processes) if rank or run_again]
-        assert [process.wait() for process in started] == [0] * len(started)
+        codes = [process.wait() for process in started]
+        assert codes == [0] * len(started), [process.errors.read_text() for process in started]
         outputs = [process.output.read_text() for process in started]
         counts.append([int(line.split(": ")[1].split()[0]) for line in outputs])
     assert sum(map(sum, counts)) == 7
