@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field, replace
 from itertools import islice
-from threading import Lock
+from threading import Barrier, Lock
 
 import numpy as np
 
@@ -93,6 +93,7 @@ def restore_files(
         done()
 
     try:
+        _start_threads(writer, threads)  # a thread whose start is interrupted isn't waited for, and may have a picture
         for batch in _read_ahead(jobs, _Reader(reader, max_pixels), many is not None):
             for (job, read), restore_it in zip(batch, _restorers(batch, restore, many), strict=True):
                 try:
@@ -121,6 +122,12 @@ def restore_files(
             summary.notes.setdefault(note, []).append(job.source)
     summary.seconds = time.perf_counter() - start
     return summary
+
+
+def _start_threads(pool: ThreadPoolExecutor, count: int) -> None:
+    """Start all threads of a pool, which otherwise starts them as tasks come."""
+    all_there = Barrier(count)
+    wait([pool.submit(all_there.wait, timeout=1) for _ in range(count)])
 
 
 class _NoRoom(Exception):

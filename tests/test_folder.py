@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from pathlib import Path
 
 import numpy as np
@@ -458,3 +459,30 @@ def test_an_interrupt_finishes_the_file_being_written(tmp_path, monkeypatch):
     np.testing.assert_array_equal(
         read_picture(tmp_path / "out" / "0.png").pixels, invert(read_picture(tmp_path / "in" / "0.png").pixels)
     )
+
+
+@pytest.mark.parametrize("many", [None, lambda pictures: [invert(picture) for picture in pictures]])
+def test_an_interrupt_while_a_writing_thread_starts(tmp_path, monkeypatch, many):
+    for number in range(3):
+        save(tmp_path / "in" / f"{number}.png", seed=number)
+    monkeypatch.setattr(os, "cpu_count", lambda: 8)
+    start, replace, started = threading.Thread.start, os.replace, []
+
+    def interrupted(thread):
+        start(thread)
+        if thread.name.startswith("writer"):
+            started.append(thread)
+            raise KeyboardInterrupt
+
+    def slow(source, target):
+        time.sleep(0.2)
+        replace(source, target)
+
+    monkeypatch.setattr(threading.Thread, "start", interrupted)
+    monkeypatch.setattr(os, "replace", slow)
+    summary = restore_files(plan([tmp_path / "in"], tmp_path / "out").jobs, invert, many=many)
+    assert summary.interrupted
+    for thread in started:
+        thread.join(5)
+    written = tree(tmp_path / "out") if (tmp_path / "out").exists() else []
+    assert len(written) == summary.restored
