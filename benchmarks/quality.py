@@ -239,7 +239,7 @@ def describe(args: argparse.Namespace, pipe: LightenPipeline | None) -> str:
 def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=Path("data"), help="folder with lol_v1 and brackets")
-    parser.add_argument("--sets", nargs="*", choices=ALL_SETS, default=SETS, help="--sets alone: none")
+    parser.add_argument("--sets", nargs="*", choices=ALL_SETS, default=SETS, help="default: the first four")
     parser.add_argument("--wild", type=Path, metavar="FOLDER", help="measure these pictures, which have no references")
     parser.add_argument("--sheet", type=Path, metavar="DIR", help="write contact sheets: best, median, worst; all wild")
     what = parser.add_mutually_exclusive_group()
