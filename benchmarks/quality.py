@@ -8,7 +8,7 @@ With --wild, the pictures of a folder and the brightest frame of each of those b
 whites and shadows. Pictures that another program has restored are measured in the same way with --outputs.
 
 How hard a set is: --tone-curves gives every picture the tone curves that suit its reference best, which no program
-can know; `brackets_train`, measured only when named, is the other scenes; --pictures lists each picture's figures.
+can know; `brackets_train`, measured only when named, is the other scenes; --csv lists each picture's figures.
 """
 
 from __future__ import annotations
@@ -142,8 +142,8 @@ def evaluate_sets(args: argparse.Namespace, pipe: LightenPipeline | None, kept: 
             runs = [ev.evaluate(answer, progress(source, f"{name}, {shown} steps")) for answer in answers]
             if args.sheet:
                 save_extremes(args.sheet / (f"{name}.jpg" if len(args.steps) == 1 else f"{name}_{shown}.jpg"), runs[0])
-            if args.pictures:
-                list_figures(args.pictures, name, shown, runs)
+            if args.csv:
+                list_figures(args.csv, name, shown, runs)
             yield figures_line(name, shown, runs, timed=pipe is not None)
 
 
@@ -247,7 +247,7 @@ def build_parser() -> argparse.ArgumentParser:
     outputs = "another program's outputs, by stem: DIR/lol_val/12.png, DIR/brackets_val/scene040/1_mean023.png, …"
     what.add_argument("--outputs", type=Path, metavar="DIR", help=outputs)
     what.add_argument("--tone-curves", action="store_true", help="the tone curves that suit the references best")
-    parser.add_argument("--pictures", type=Path, metavar="FILE", help="write a CSV file with every picture's figures")
+    parser.add_argument("--csv", type=Path, metavar="FILE", help="write a CSV file with every picture's figures")
     parser.add_argument("--steps", type=int, nargs="+", default=[None], help="a row each (default: the weights' own)")
     parser.add_argument("--seeds", type=int, default=1, metavar="N", help="average over seeds 0 to N - 1")
     return parser
@@ -270,8 +270,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         kept = read_kept_out()
         pipe = None if made else LightenPipeline.from_pretrained(args.weights)
         print(describe(args, pipe))
-        if args.pictures:
-            with args.pictures.open("w", newline="", encoding="utf-8") as file:
+        if args.csv:
+            with args.csv.open("w", newline="", encoding="utf-8") as file:
                 csv.writer(file).writerow(["set", "steps", "seed", "picture", *(f.name for f in fields(ev.Figures))])
         if args.sets:
             print("\n" + ev.markdown_table(head, evaluate_sets(args, pipe, kept)))

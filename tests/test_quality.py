@@ -104,7 +104,7 @@ def test_outputs_of_another_program(quality, data, tmp_path, capsys):
 
 def test_every_pictures_figures_are_listed(quality, data, weights, tmp_path, capsys):
     argv = ("--data", data, "--weights", weights, "--sets", "lol_val", "brackets_val", "--seeds", 2)
-    table = run(quality, capsys, *argv, "--pictures", tmp_path / "figures.csv")
+    table = run(quality, capsys, *argv, "--csv", tmp_path / "figures.csv")
     with (tmp_path / "figures.csv").open(newline="") as file:
         lines = list(csv.DictReader(file))
     assert [line["picture"] for line in lines[:6]] == ["1", "2", "3"] * 2
