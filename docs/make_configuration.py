@@ -19,6 +19,7 @@ from lightning.pytorch.callbacks import Callback
 
 from lightendiff import training
 from lightendiff.data import datasets
+from lightendiff.data.augment import Augmentation
 from lightendiff.data.datamodule import LowLightData
 from lightendiff.data.degradations import SensorModel
 from lightendiff.models.presets import PRESETS
@@ -132,6 +133,7 @@ def render() -> str:
     parts += [section(stage, f"lightendiff.training.{stage.__name__}") for stage in trained(RestorationTraining)]
     parts += ["### Fields of both stages\n", table(RestorationTraining) + "\n"]
     parts += ["## The sensor model: `model.init_args.sensor`\n", table(SensorModel) + "\n"]
+    parts += ["## Augmentation: `model.init_args.augmentation`\n", table(Augmentation) + "\n"]
     parts += ["## Data: `data`\n", table(LowLightData) + "\n"]
     parts += ["## Sources: entries of `data.train` and `data.val`\n"]
     parts += ["`Darkened` and `UnpairedFolders` have no references and can't be in `data.val`.\n"]

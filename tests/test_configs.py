@@ -92,7 +92,18 @@ def test_default_keeps_the_same_scenes_out_in_all_stages(name: str) -> None:
     pictures, scenes = kept_out(data)
     assert data["val"]["brackets_val"]["init_args"]["scenes"] == scenes
     for source in data["train"]:
+        if source["init_args"].get("tones_only"):
+            continue  # made of photos, see the next test
         assert source["init_args"]["exclude"] == (scenes if "brackets" in str(source) else pictures)
+
+
+def test_scenes_are_made_of_no_picture_that_is_kept_out() -> None:
+    pictures, scenes = (source["init_args"]["exclude"] for source in CONTENTS["default_stage2"]["data"]["train"][:2])
+    photos = (ROOT / "configs" / "night_photos.txt").read_text().split()
+    assert len(photos) == 33
+    assert not {Path(photo).parent.name for photo in photos} & set(scenes)
+    training = (ROOT / "docs" / "training.md").read_text(encoding="utf-8")
+    assert f"--exclude {' '.join(pictures)}" in training
 
 
 def test_paper_is_trained_as_published(build: Any) -> None:

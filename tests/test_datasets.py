@@ -183,6 +183,25 @@ def test_brackets_draw_scenes_alike_however_many_frames(brackets: Path) -> None:
     assert share == pytest.approx(1 / 2, abs=0.06)  # scene b is one of two, though it has one of three frames
 
 
+def test_brackets_blend_neighbouring_exposures(brackets: Path) -> None:
+    source = Brackets(brackets, scenes=["a"], dark_mean=(15, 70), blend=True, tones_only=True)
+    source.load()
+    samples = [source.draw(np.random.default_rng([0, n])) for n in range(200)]
+    for sample in samples:
+        grey = int(sample.dark[0, 0, 0])
+        assert sample.dark.dtype == np.uint8
+        assert (sample.dark == grey).all()
+        assert sample.mean == pytest.approx(grey / 255)
+        assert sample.tones_only
+        assert (sample.target == 100).all()
+    levels = [int(sample.dark[0, 0, 0]) for sample in samples]
+    assert min(levels) >= 20
+    assert max(levels) == 60
+    assert np.mean(np.array(levels) == 60) == pytest.approx(1 / 2, abs=0.1)
+    assert len(set(levels)) > 20
+    assert greys(source) == [(20, 100), (60, 100)]  # validation takes the frames as they are
+
+
 def test_brackets_frame_to_frame(brackets: Path) -> None:
     source = Brackets(brackets, scenes=["a"], target="frames")
     source.load()

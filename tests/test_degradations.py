@@ -8,7 +8,7 @@ import pytest
 import torch
 from kornia.color import rgb_to_linear_rgb
 
-from lightendiff.data.augment import BatchAugment
+from lightendiff.data.augment import Augmentation, BatchAugment
 from lightendiff.data.degradations import SensorModel, SensorParameters, darken
 
 
@@ -180,6 +180,7 @@ def batch(count: int = 64, size: tuple[int, int] = (8, 8), darken: bool = False)
         "target": target,
         "darken": torch.full((count,), darken),
         "mean": torch.full((count,), 0.25),
+        "tones_only": torch.zeros(count, dtype=torch.bool),
         "names": [str(i) for i in range(count)],
     }
 
@@ -229,9 +230,90 @@ def test_marked_samples_are_darkened_and_their_mean_follows(itself: bool) -> Non
     torch.testing.assert_close(out["mean"], torch.where(given["darken"], 0.25 * ratio, 0.25))
 
 
+@pytest.mark.parametrize("share", [0.0, 0.25, 1.0])
+def test_pictures_stand_on_their_heads_as_often_as_asked(share: float) -> None:
+    given = batch(200, (2, 3))
+    given["target"][:, :, 0], given["target"][:, :, 1] = 100, 200  # bright below
+    out = BatchAugment(augmentation=Augmentation(upside_down=share))(given, generator())
+    upside_down = (out["target"][:, 0, 0, 0] * 255).round() == 200
+    assert upside_down.float().mean().item() == pytest.approx(share, abs=0.1)
+
+
+def test_tints_are_those_of_both_pictures_and_keep_the_mean() -> None:
+    given = batch(200, (8, 8))
+    given["target"] = given["target"] // 2  # none is clipped
+    plain = BatchAugment(flips=False)(given, generator())
+    out = BatchAugment(augmentation=Augmentation(tint=0.15), flips=False)(given, generator())
+    gains = (out["target"] / plain["target"]).mean((2, 3))
+    torch.testing.assert_close(out["target"], plain["target"] * gains[..., None, None])
+    torch.testing.assert_close(out["dark"], plain["dark"] * gains[..., None, None])
+    torch.testing.assert_close(out["target"].mean((1, 2, 3)), plain["target"].mean((1, 2, 3)))
+    tinted = (gains - 1).abs().amax(1) > 1e-4
+    assert tinted.float().mean().item() == pytest.approx(0.5, abs=0.1)
+    stops = gains[tinted].log2() * 2.2
+    # three gains whose mean is taken out have two degrees of freedom
+    assert stops.square().mean().sqrt().item() == pytest.approx(0.15 * (2 / 3) ** 0.5, rel=0.15)
+
+
+def test_dark_pictures_get_more_or_less_light() -> None:
+    given = batch(200, (8, 8))
+    given["dark"][::4] = given["target"][::4]  # well-lit ones, which stay as they are
+    plain = BatchAugment(flips=False)(given, generator())
+    out = BatchAugment(augmentation=Augmentation(dark_stops=0.5), flips=False)(given, generator())
+    torch.testing.assert_close(out["target"], plain["target"])
+    gains = out["dark"].mean((1, 2, 3)) / plain["dark"].mean((1, 2, 3))
+    torch.testing.assert_close(out["dark"], plain["dark"] * gains[:, None, None, None])
+    torch.testing.assert_close(out["mean"], 0.25 * gains)
+    torch.testing.assert_close(gains[::4], torch.ones(50))
+    stops = torch.cat([gains[i::4] for i in (1, 2, 3)]).log2() * 2.2
+    assert stops.abs().max() <= 0.5 + 1e-4
+    assert stops.std().item() == pytest.approx(1 / 12**0.5, rel=0.15)
+
+
+def test_rectangles_of_the_next_pair_are_pasted() -> None:
+    given = batch(64, (16, 16))
+    for key, step in (("dark", 1), ("target", 3)):
+        given[key] = (step * torch.arange(64, dtype=torch.uint8))[:, None, None, None].expand(64, 3, 16, 16)
+    given["mean"] = torch.arange(64) / 255
+    given["tones_only"] = torch.arange(64) % 4 == 0
+    out = BatchAugment(augmentation=Augmentation(paste=0.5), flips=False)(given, generator())
+    pasted = 0
+    for i in range(64):
+        window = (out["dark"][i, 0] * 255).round() != i
+        dark, dark_other, target, target_other = (
+            given[key][(i + k) % 64].float() / 255 for key in ("dark", "target") for k in (0, 1)
+        )
+        torch.testing.assert_close(out["dark"][i], torch.where(window, dark_other, dark))
+        torch.testing.assert_close(out["target"][i], torch.where(window, target_other, target))
+        torch.testing.assert_close(out["mean"][i], out["dark"][i].mean())
+        if window.any():
+            pasted += 1
+            rows, columns = window.any(1).sum().item(), window.any(0).sum().item()
+            assert window.sum() == rows * columns  # a rectangle
+            assert 4 <= rows <= 12
+            assert 4 <= columns <= 12
+        assert out["tones_only"][i] == (given["tones_only"][i] or (bool(window.any()) and i % 4 == 3))
+    assert pasted / 64 == pytest.approx(0.5, abs=0.2)
+    assert torch.equal(given["mean"], torch.arange(64) / 255)  # what was given stays as it was
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"paste": 1.5}, "paste must be a probability, got 1.5"),
+        ({"upside_down": -0.1}, "upside_down must be a probability, got -0.1"),
+        ({"tint": -1.0}, "tint must be at least 0, got -1.0"),
+        ({"dark_stops": -1.0}, "dark_stops must be at least 0, got -1.0"),
+    ],
+)
+def test_augmentation_errors(options: dict, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Augmentation(**options)
+
+
 def test_augmentation_depends_on_its_generator_only() -> None:
     given = batch(8, (32, 32), darken=True)
-    augment = BatchAugment()
+    augment = BatchAugment(augmentation=Augmentation(tint=0.2, dark_stops=0.5, paste=0.5))
     torch.manual_seed(1)
     one = augment(given, generator(5))
     torch.manual_seed(2)

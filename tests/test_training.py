@@ -267,6 +267,19 @@ def test_only_some_pictures_of_a_batch_are_decoded(monkeypatch: pytest.MonkeyPat
     assert decoded == [1]
 
 
+def test_pictures_of_tones_only_are_not_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
+    module = LatentDiffusion(preset="tiny", joint_from_step=0)
+    data = module.augment(batch(), module.generator(0))
+    decoded = []
+    cut = module.cut_window
+    monkeypatch.setattr(module, "cut_window", lambda dark, *rest: decoded.append(dark) or cut(dark, *rest))
+    data["tones_only"] = torch.tensor([True, False])
+    assert module.losses(data, module.generator(0)).keys() == {"latent", "image"}
+    torch.testing.assert_close(decoded[0], data["dark"][1:])
+    data["tones_only"] = torch.tensor([True, True])
+    assert module.losses(data, module.generator(0)).keys() == {"latent"}
+
+
 def test_the_unet_alone_can_be_tuned_on_its_trajectories() -> None:
     module = LatentDiffusion(preset="tiny", joint_from_step=0, detail_count=0)
     losses = module.losses(module.augment(batch(), module.generator(0)), module.generator(0))

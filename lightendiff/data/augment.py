@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -10,28 +11,61 @@ from torch import Tensor, nn
 
 from lightendiff.data.degradations import SensorModel, darken
 
+GAMMA = 2.2  # of code values: a stop multiplies them by 2^(1/2.2)
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """How pairs are varied, dark picture and target alike.
+
+    Attributes:
+        upside_down: probability of a vertical flip. That skies are bright and above helps to guess tones.
+        tint: standard deviation, in stops, of the gains that the channels of half of the pairs get. The target's mean
+            stays as it is.
+        dark_stops: up to so many stops more or less light for dark pictures, except those that are their own target.
+        paste: probability that a rectangle of another pair is pasted into a pair.
+    """
+
+    upside_down: float = 0.5
+    tint: float = 0.0
+    dark_stops: float = 0.0
+    paste: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name in ("upside_down", "paste"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"{name} must be a probability, got {getattr(self, name)}")
+        for name in ("tint", "dark_stops"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} must be at least 0, got {getattr(self, name)}")
+
 
 class BatchAugment(nn.Module):
-    """Random flips (and transposition of square crops), then the sensor model for the samples marked `darken`.
+    """Random flips (and transposition of square crops), the sensor model for the samples marked `darken`, and tints and
+    pasted rectangles.
 
     The parameters are drawn here and applied with kornia's functions rather than its augmentation classes: those draw
     from torch's global generators, with which a resumed run would not repeat an uninterrupted one.
 
     Args:
         sensor: ranges of the sensor model.
+        augmentation: how pairs are varied.
         flips: whether to flip and transpose.
     """
 
-    def __init__(self, sensor: SensorModel | None = None, flips: bool = True) -> None:
+    def __init__(
+        self, sensor: SensorModel | None = None, augmentation: Augmentation | None = None, flips: bool = True
+    ) -> None:
         super().__init__()
         self.sensor = SensorModel() if sensor is None else sensor
+        self.augmentation = Augmentation() if augmentation is None else augmentation
         self.flips = flips
 
     @torch.no_grad()
     def forward(self, batch: dict[str, Any], generator: torch.Generator | None = None) -> dict[str, Any]:
         """Of a batch as `lightendiff.data.datamodule.collate` makes it: `dark`, `target` float32 (b,3,h,w) in [0,1],
-        `mean` (b,), the mean of the whole dark picture, in [0,1], and `names`. The outcome depends on batch and
-        generator only.
+        `mean` (b,), the mean of the whole dark picture, in [0,1], `tones_only` (b,) and `names`. The outcome depends
+        on batch and generator only.
         """
         pictures = torch.cat([batch["dark"], batch["target"]]).float() / 255
         if self.flips:
@@ -46,13 +80,60 @@ class BatchAugment(nn.Module):
             # the whole picture's mean after darkening, of which only the crop is known, falls by the crop's factor
             factor = darkened.mean((1, 2, 3)) / bright.mean((1, 2, 3)).clamp_min(1 / 255)
             mean = mean.index_put((chosen,), (factor * mean[chosen]).clamp(0, 1))
-        return {"dark": dark, "target": target, "mean": mean, "names": batch["names"]}
+        if self.augmentation.dark_stops > 0:
+            dark, mean = self._exposed(dark, target, mean, generator)
+        if self.augmentation.tint > 0:
+            dark, target = self._tinted(dark, target, generator)
+        whole = {"dark": dark, "target": target, "mean": mean, "tones_only": batch["tones_only"]}
+        pasted = self._pasted(whole, generator) if self.augmentation.paste > 0 else whole
+        return {**pasted, "names": batch["names"]}
 
-    @staticmethod
-    def _flip(pictures: Tensor, generator: torch.Generator | None) -> Tensor:
+    def _exposed(
+        self, dark: Tensor, target: Tensor, mean: Tensor, generator: torch.Generator | None
+    ) -> tuple[Tensor, Tensor]:
+        """Dark pictures with more or less light, and the means of the whole ones."""
+        device = generator.device if generator is not None else dark.device
+        stops = self.augmentation.dark_stops * (2 * torch.rand(len(dark), generator=generator, device=device) - 1)
+        differ = (dark != target).flatten(1).any(1)
+        gains = torch.where(differ, torch.exp2(stops.to(dark.device) / GAMMA), 1.0)
+        return (dark * gains[:, None, None, None]).clamp(max=1.0), (mean * gains).clamp(max=1.0)
+
+    def _tinted(self, dark: Tensor, target: Tensor, generator: torch.Generator | None) -> tuple[Tensor, Tensor]:
+        """Channels of half of the pairs multiplied by gains that leave the target's mean as it is."""
+        device = generator.device if generator is not None else dark.device
+        stops = self.augmentation.tint * torch.randn(len(dark), 3, generator=generator, device=device)
+        stops = stops * (torch.rand(len(dark), 1, generator=generator, device=device) < 0.5)
+        gains = torch.exp2(stops.to(dark.device) / GAMMA)  # of code values
+        means = target.mean((2, 3)).clamp_min(1 / 255)
+        gains = (gains * means.sum(1, keepdim=True) / (gains * means).sum(1, keepdim=True))[..., None, None]
+        return (dark * gains).clamp(max=1.0), (target * gains).clamp(max=1.0)
+
+    def _pasted(self, batch: dict[str, Tensor], generator: torch.Generator | None) -> dict[str, Tensor]:
+        """A rectangle of the next pair of the batch in some pairs, at its own place (CutMix: Yun et al., ICCV 2019)."""
+        device = generator.device if generator is not None else batch["dark"].device
+        coins, *places = torch.rand(5, len(batch["dark"]), generator=generator, device=device).tolist()
+        height, width = batch["dark"].shape[2:]
+        out = {name: value.clone() for name, value in batch.items()}
+        for i, coin in enumerate(coins):
+            if coin >= self.augmentation.paste:
+                continue
+            other = (i + 1) % len(coins)
+            share_h, share_w, top, left = (place[i] for place in places)
+            h, w = round((0.25 + 0.5 * share_h) * height), round((0.25 + 0.5 * share_w) * width)
+            y, x = int(top * (height - h + 1)), int(left * (width - w + 1))
+            window = (slice(None), slice(y, y + h), slice(x, x + w))
+            for name in ("dark", "target"):
+                out[name][i][window] = batch[name][other][window]
+            change = out["dark"][i].mean() - batch["dark"][i].mean()
+            out["mean"][i] = (batch["mean"][i] + change).clamp(0, 1)
+            out["tones_only"][i] |= batch["tones_only"][other]
+        return out
+
+    def _flip(self, pictures: Tensor, generator: torch.Generator | None) -> Tensor:
         """Flip the two halves of `pictures`, (2b,3,h,w), alike."""
         device = generator.device if generator is not None else pictures.device
-        coins = torch.rand(3, len(pictures) // 2, generator=generator, device=device) < 0.5
+        chances = torch.tensor([[0.5], [self.augmentation.upside_down], [0.5]], device=device)
+        coins = torch.rand(3, len(pictures) // 2, generator=generator, device=device) < chances
         horizontal, vertical, transpose = coins.to(pictures.device).repeat(1, 2)[..., None, None, None]
         pictures = torch.where(horizontal, hflip(pictures), pictures)
         pictures = torch.where(vertical, vflip(pictures), pictures)

@@ -117,13 +117,14 @@ class StepSampler(DistributedSampler[int]):
 
 
 def collate(samples: Sequence[Sample]) -> Batch:
-    """Samples of one size as a batch: `dark`, `target` uint8 (b,3,h,w); `darken` bool (b,); `mean` float32 (b,);
-    `names` list of b strings; `number` of the first sample in the training stream.
+    """Samples of one size as a batch: `dark`, `target` uint8 (b,3,h,w); `darken`, `tones_only` bool (b,); `mean`
+    float32 (b,); `names` list of b strings; `number` of the first sample in the training stream.
     """
     return {
         "dark": torch.from_numpy(np.stack([sample.dark for sample in samples])),
         "target": torch.from_numpy(np.stack([sample.target for sample in samples])),
         "darken": torch.tensor([sample.darken for sample in samples]),
+        "tones_only": torch.tensor([sample.tones_only for sample in samples]),
         "mean": torch.tensor([sample.mean for sample in samples], dtype=torch.float32),
         "names": [sample.name for sample in samples],
         "number": samples[0].number,

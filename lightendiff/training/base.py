@@ -14,7 +14,7 @@ from lightning.pytorch.strategies import DDPStrategy
 from torch import Tensor
 
 from .. import hub
-from ..data.augment import BatchAugment
+from ..data.augment import Augmentation, BatchAugment
 from ..data.degradations import SensorModel
 from ..metrics import brightness_matched, psnr, ssim
 from ..models.presets import PRESETS, PresetName
@@ -52,6 +52,7 @@ class RestorationTraining(lightning.LightningModule):
         optimizer: `muon` for the convolutions and AdamW for the rest, or `adamw` for all.
         seed: of augmentation, noise and timesteps.
         sensor: ranges of the sensor model that darkens normal-light pictures.
+        augmentation: what else happens to pairs.
     """
 
     def __init__(
@@ -67,6 +68,7 @@ class RestorationTraining(lightning.LightningModule):
         optimizer: Literal["muon", "adamw"] = "muon",
         seed: int = 0,
         sensor: SensorModel | None = None,
+        augmentation: Augmentation | None = None,
     ) -> None:
         super().__init__()
         if optimizer not in ("muon", "adamw"):
@@ -78,7 +80,7 @@ class RestorationTraining(lightning.LightningModule):
         if init_from is not None:
             self.restorer.load_state_dict(hub.load(init_from).state_dict())
         self.restorer.to(memory_format=torch.channels_last)
-        self.augment = BatchAugment(sensor or SensorModel())
+        self.augment = BatchAugment(sensor, augmentation)
         self.learning_rate, self.final_learning_rate = learning_rate, final_learning_rate
         self.warmup_steps, self.weight_decay, self.seed, self.optimizer = warmup_steps, weight_decay, seed, optimizer
 

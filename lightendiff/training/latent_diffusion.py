@@ -33,8 +33,8 @@ class LatentDiffusion(RestorationTraining):
         rollout_steps: the numbers of sampling steps that are drawn from; repeat one to favour it.
         latent_weight: weight of the latent loss on the sampled latent in the joint phase.
         detail: (height, width) of the window, in pixels; null for the whole crop.
-        detail_count: how many pictures of a batch the encoder and the decoder work on; null for all, 0 to tune the
-            UNet alone on its own trajectories, with the latent loss only.
+        detail_count: how many pictures of a batch the encoder and the decoder work on at most; null for all but those
+            that are `tones_only`, 0 to tune the UNet alone on its own trajectories, with the latent loss only.
         reexpose_probability: how many pictures of the joint phase are relit.
         ssim_weight: weight of 1 − SSIM in image losses.
         matched_weight: share of the brightness-matched image loss.
@@ -123,9 +123,9 @@ class LatentDiffusion(RestorationTraining):
         model = self.restorer.model
         sampled = self.rollout(latent, condition, generator)
         losses = {"latent": self.latent_weight * F.mse_loss(sampled, target_latent)}
-        if self.detail_count == 0:
+        some = torch.nonzero(~batch["tones_only"]).flatten()[: self.detail_count]
+        if len(some) == 0:
             return losses
-        some = slice(self.detail_count)
         dark, target, latents = self.cut_window(batch["dark"][some], batch["target"][some], sampled[some], generator)
         if self.reexpose_probability > 0:
             reexposure = Reexposure.draw(len(dark), self.reexpose_probability, generator)

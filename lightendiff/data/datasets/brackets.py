@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -28,6 +29,9 @@ class Brackets(Source):
         dark_mean: lowest and highest mean grey level, 0–255, of dark frames.
         target: "reference" or "frames".
         cached: keep the decoded pictures in memory.
+        blend: whether `draw` mixes a dark frame with its brighter neighbour in a random proportion, for exposures that
+            nobody took; only with `target="reference"`.
+        tones_only: whether the references are right in their tones only, so that no image loss is taken on them.
     """
 
     def __init__(
@@ -38,11 +42,14 @@ class Brackets(Source):
         dark_mean: tuple[float, float] = (5.0, 130.0),
         target: str = "reference",
         cached: bool = True,
+        blend: bool = False,
+        tones_only: bool = False,
     ) -> None:
         if target not in ("reference", "frames"):
             raise ValueError(f"target must be 'reference' or 'frames', got {target!r}")
         self.root, self.scenes, self.exclude = Path(root), scenes, list(exclude)
         self.dark_mean, self.target, self.cached = dark_mean, target, cached
+        self.blend, self.tones_only = blend, tones_only
         self._dark: list[list[Stored]] = []
         self._frames: list[list[Stored]] = []
         self._references: list[Stored] = []
@@ -102,10 +109,21 @@ class Brackets(Source):
     def draw(self, rng: np.random.Generator) -> Sample:
         scene = int(rng.integers(len(self._frames)))
         if self.target == "reference":
-            frame = self._dark[scene][int(rng.integers(len(self._dark[scene])))]
-            return make_sample(frame, self._references[scene])
+            dark, reference = self._dark[scene], self._references[scene]
+            index = int(rng.integers(len(dark)))
+            sample = replace(make_sample(dark[index], reference), tones_only=self.tones_only)
+            return _blended(sample, dark[index : index + 2], float(rng.random())) if self.blend else sample
         one, other = rng.choice(len(self._frames[scene]), 2, replace=False)
         return make_sample(self._frames[scene][int(one)], self._frames[scene][int(other)])
 
     def files(self) -> set[Path]:
         return {stored.path.resolve() for frames in self._frames for stored in frames}
+
+
+def _blended(sample: Sample, neighbours: Sequence[Stored], share: float) -> Sample:
+    """`sample` with its dark frame mixed with the next brighter one, if there is one."""
+    if len(neighbours) < 2:
+        return sample
+    darker, brighter = neighbours
+    mixed = cv2.addWeighted(darker.pixels, 1 - share, brighter.pixels, share, 0)
+    return replace(sample, dark=mixed.transpose(2, 0, 1), mean=float(mixed.mean()) / 255)
