@@ -31,7 +31,7 @@ class Brackets(Source):
         cached: keep the decoded pictures in memory.
         blend: whether `draw` mixes a dark frame with its brighter neighbour in a random proportion, for exposures that
             nobody took; only with `target="reference"`.
-        tones_only: whether the references are right in their tones only, so that no image loss is taken on them.
+        tones_only: whether the references are right in their tones only, so that stage 2 takes no image loss on them.
     """
 
     def __init__(
