@@ -99,7 +99,9 @@ def find_sky(photo: np.ndarray) -> np.ndarray | None:
     if not (_plausible(seed) and (marks == cv2.GC_BGD).any()):
         return None
     empty = np.zeros((1, 65))
-    cv2.grabCut(np.ascontiguousarray(photo[..., ::-1]), marks, None, empty, empty.copy(), 2, cv2.GC_INIT_WITH_MASK)
+    nowhere = (0, 0, 0, 0)  # a rectangle that isn't used with a mask
+    bgr = np.ascontiguousarray(photo[..., ::-1])
+    cv2.grabCut(bgr, marks, nowhere, empty, empty.copy(), 2, cv2.GC_INIT_WITH_MASK)
     sky = (marks == cv2.GC_FGD) | (marks == cv2.GC_PR_FGD)
     if not _plausible(sky) or np.logical_and.accumulate(sky, 0).sum() < 0.93 * sky.sum():
         return None
