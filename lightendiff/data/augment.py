@@ -9,7 +9,7 @@ import torch
 from kornia.geometry import hflip, vflip
 from torch import Tensor, nn
 
-from lightendiff.data.degradations import SensorModel, darken
+from lightendiff.data.degradations import SensorModel, darken, normal
 
 GAMMA = 2.2  # of code values: a stop multiplies them by 2^(1/2.2)
 
@@ -92,26 +92,23 @@ class BatchAugment(nn.Module):
         self, dark: Tensor, target: Tensor, mean: Tensor, generator: torch.Generator | None
     ) -> tuple[Tensor, Tensor]:
         """Dark pictures with more or less light, and the means of the whole ones."""
-        device = generator.device if generator is not None else dark.device
-        stops = self.augmentation.dark_stops * (2 * torch.rand(len(dark), generator=generator, device=device) - 1)
+        stops = self.augmentation.dark_stops * (2 * _uniform((len(dark),), dark, generator) - 1)
         differ = (dark != target).flatten(1).any(1)
-        gains = torch.where(differ, torch.exp2(stops.to(dark.device) / GAMMA), 1.0)
+        gains = torch.where(differ, torch.exp2(stops / GAMMA), 1.0)
         return (dark * gains[:, None, None, None]).clamp(max=1.0), (mean * gains).clamp(max=1.0)
 
     def _tinted(self, dark: Tensor, target: Tensor, generator: torch.Generator | None) -> tuple[Tensor, Tensor]:
         """Channels of half of the pairs multiplied by gains that leave the target's mean as it is."""
-        device = generator.device if generator is not None else dark.device
-        stops = self.augmentation.tint * torch.randn(len(dark), 3, generator=generator, device=device)
-        stops = stops * (torch.rand(len(dark), 1, generator=generator, device=device) < 0.5)
-        gains = torch.exp2(stops.to(dark.device) / GAMMA)  # of code values
+        stops = self.augmentation.tint * normal((len(dark), 3), dark, generator)
+        stops = stops * (_uniform((len(dark), 1), dark, generator) < 0.5)
+        gains = torch.exp2(stops / GAMMA)  # of code values
         means = target.mean((2, 3)).clamp_min(1 / 255)
         gains = (gains * means.sum(1, keepdim=True) / (gains * means).sum(1, keepdim=True))[..., None, None]
         return (dark * gains).clamp(max=1.0), (target * gains).clamp(max=1.0)
 
     def _pasted(self, batch: dict[str, Tensor], generator: torch.Generator | None) -> dict[str, Tensor]:
         """A rectangle of the next pair of the batch in some pairs, at its own place (CutMix: Yun et al., ICCV 2019)."""
-        device = generator.device if generator is not None else batch["dark"].device
-        coins, *places = torch.rand(5, len(batch["dark"]), generator=generator, device=device).tolist()
+        coins, *places = _uniform((5, len(batch["dark"])), batch["dark"], generator).tolist()
         height, width = batch["dark"].shape[2:]
         out = {name: value.clone() for name, value in batch.items()}
         for i, coin in enumerate(coins):
@@ -131,10 +128,15 @@ class BatchAugment(nn.Module):
 
     def _flip(self, pictures: Tensor, generator: torch.Generator | None) -> Tensor:
         """Flip the two halves of `pictures`, (2b,3,h,w), alike."""
-        device = generator.device if generator is not None else pictures.device
-        chances = torch.tensor([[0.5], [self.augmentation.upside_down], [0.5]], device=device)
-        coins = torch.rand(3, len(pictures) // 2, generator=generator, device=device) < chances
-        horizontal, vertical, transpose = coins.to(pictures.device).repeat(1, 2)[..., None, None, None]
+        chances = torch.tensor([[0.5], [self.augmentation.upside_down], [0.5]], device=pictures.device)
+        coins = _uniform((3, len(pictures) // 2), pictures, generator) < chances
+        horizontal, vertical, transpose = coins.repeat(1, 2)[..., None, None, None]
         pictures = torch.where(horizontal, hflip(pictures), pictures)
         pictures = torch.where(vertical, vflip(pictures), pictures)
         return torch.where(transpose, pictures.mT, pictures) if pictures.shape[-1] == pictures.shape[-2] else pictures
+
+
+def _uniform(shape: tuple[int, ...], like: Tensor, generator: torch.Generator | None) -> Tensor:
+    """Numbers in [0, 1), as `normal` draws its own."""
+    device = generator.device if generator is not None else like.device
+    return torch.rand(shape, generator=generator, device=device).to(like.device)

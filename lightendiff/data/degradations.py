@@ -125,7 +125,7 @@ def darken(target: Tensor, parameters: SensorParameters, generator: torch.Genera
     read = p["read"][:, None, None, None] * gains
     deviation = (p["shot"][:, None, None, None] * gains * linear + read.square()).sqrt()
     noisy = linear + deviation * _noise(target, p["grain"], p["correlation"], generator)
-    rows = _normal((len(target), 1, target.shape[2], 1), target, generator)
+    rows = normal((len(target), 1, target.shape[2], 1), target, generator)
     noisy = noisy + p["rows"][:, None, None, None] * read * rows
     dark = _round(linear_rgb_to_rgb(noisy.clamp(0, 1)))
     if (stored := p["jpeg_quality"] <= 100).any():
@@ -133,7 +133,8 @@ def darken(target: Tensor, parameters: SensorParameters, generator: torch.Genera
     return dark
 
 
-def _normal(shape: tuple[int, ...], like: Tensor, generator: torch.Generator | None) -> Tensor:
+def normal(shape: tuple[int, ...], like: Tensor, generator: torch.Generator | None) -> Tensor:
+    """Standard normal numbers on `like`'s device from a generator that may live on another; None is the global one."""
     device = generator.device if generator is not None else like.device
     return torch.randn(shape, generator=generator, device=device).to(like.device)
 
@@ -141,7 +142,7 @@ def _normal(shape: tuple[int, ...], like: Tensor, generator: torch.Generator | N
 def _noise(like: Tensor, grain: Tensor, correlation: Tensor, generator: torch.Generator | None) -> Tensor:
     """(b,3,h,w) noise of unit variance, blurred with σ = `grain` (b,), channels correlated by `correlation` (b,)."""
     b, _, h, w = like.shape
-    white = _normal((b, 4, h, w), like, generator)
+    white = normal((b, 4, h, w), like, generator)
     share = correlation[:, None, None, None]
     mixed = (1 - share).sqrt() * white[:, :3] + share.sqrt() * white[:, 3:]
     kernel = get_gaussian_kernel1d(_GRAIN_KERNEL, grain[:, None])

@@ -129,6 +129,14 @@ def check_sizes(pairs: Iterable[tuple[Stored, Stored]]) -> None:
         raise ValueError(f"{len(bad)} pairs differ in size: {listing(bad, 3)}")
 
 
+def exposure_fusion(frames: Sequence[np.ndarray]) -> np.ndarray:
+    """The fusion (Mertens et al., 2007) of at least two exposures (h,w,3) uint8: float32 in [0,1].
+
+    Where OpenCV works with several threads, the last digits may differ from call to call.
+    """
+    return cv2.createMergeMertens().process(list(frames)).clip(0, 1)
+
+
 def make_sample(dark: Stored, target: Stored, *, darken: bool = False, paired: bool = True) -> Sample:
     """The two pictures, whole, as a sample; the same one twice shares its pixels."""
     pixels = dark.chw

@@ -27,7 +27,7 @@ import numpy as np
 from tqdm import tqdm
 
 from .datasets.source import excluded_names
-from .pictures import find_pictures, read_pictures
+from .pictures import exposure_fusion, find_pictures, read_pictures
 
 Curve = Callable[[np.ndarray], np.ndarray]  # from linear light to code values in [0, 1]
 
@@ -57,7 +57,7 @@ def bracket(photo: np.ndarray, rng: np.random.Generator) -> Scene:
     first, last = _exposure(light, curve, darkest), _exposure(light, curve, brightest)
     shot, read = 10 ** rng.uniform(-5, -3.4), 10 ** rng.uniform(-4.3, -3)
     frames = [_taken(light * 2**stops, curve, shot, read, rng) for stops in np.linspace(first, last, count)]
-    reference = _code(_fused(frames))
+    reference = _code(exposure_fusion(frames))
     low, high = KEPT_MEANS[0], min(KEPT_MEANS[1], DARK_SHARE * reference.mean())
     return Scene([frame for frame in frames if low <= frame.mean() <= high], reference)
 
@@ -71,10 +71,11 @@ def night(photo: np.ndarray, sky: np.ndarray, rng: np.random.Generator) -> Scene
     places = np.argwhere(cv2.erode((sky < 0.5).astype(np.uint8), np.ones((9, 9))) > 0)
     if len(places) < 500:
         return None
-    lit, glow, height = _lamps(sky.shape, places, rng)
+    lit, glow = _lamps(sky.shape, places, rng)
     level = rng.uniform(0, 1) ** 2 * NIGHT_SKY
     tint = np.array([0.85, 0.9, 1.0] if rng.random() < 0.5 else [1.0, 0.85, 0.6], np.float32)
-    dark_sky = level * tint * (1 + rng.uniform(0, 1) * height / (height.max() + 1e-6))[..., None]
+    towards_horizon = np.linspace(0, 1, len(sky), dtype=np.float32)[:, None, None]
+    dark_sky = level * tint * (1 + rng.uniform(0, 1) * towards_horizon)
     curve = _camera(rng)
     scene = _linear(photo) * (ambient + lit) * (1 - up) + glow
     ground = 1 - sky.mean()
@@ -85,7 +86,7 @@ def night(photo: np.ndarray, sky: np.ndarray, rng: np.random.Generator) -> Scene
     lifted = [_code(curve(scene * 2**stops)) for stops in np.linspace(first, last, NIGHT_FRAMES)[1:]]
     # the sky without its noise, and with what the lamps spill into it
     calm = curve(glow * 2**first + dark_sky)
-    return Scene([dark], _code(_fused([dark, *lifted]) * (1 - up) + calm * up))
+    return Scene([dark], _code(exposure_fusion([dark, *lifted]) * (1 - up) + calm * up))
 
 
 def find_sky(photo: np.ndarray) -> np.ndarray | None:
@@ -94,9 +95,11 @@ def find_sky(photo: np.ndarray) -> np.ndarray | None:
     """
     h, w = photo.shape[:2]
     seed = cv2.resize(_smooth_bright_top(photo), (w, h), interpolation=cv2.INTER_LINEAR)
+    if not _plausible(seed):
+        return None
     marks = np.where(seed > 0.95, cv2.GC_FGD, np.where(seed < 0.05, cv2.GC_PR_BGD, cv2.GC_PR_FGD)).astype(np.uint8)
     marks[cv2.erode((seed < 0.05).astype(np.uint8), np.ones((25, 25), np.uint8)) > 0] = cv2.GC_BGD
-    if not (_plausible(seed) and (marks == cv2.GC_BGD).any()):
+    if not (marks == cv2.GC_BGD).any():
         return None
     empty = np.zeros((1, 65))
     nowhere = (0, 0, 0, 0)  # a rectangle that isn't used with a mask
@@ -105,8 +108,8 @@ def find_sky(photo: np.ndarray) -> np.ndarray | None:
     sky = (marks == cv2.GC_FGD) | (marks == cv2.GC_PR_FGD)
     if not _plausible(sky) or np.logical_and.accumulate(sky, 0).sum() < 0.93 * sky.sum():
         return None
-    luminance, bright = photo.mean(2), photo.mean(2)[sky].mean()
-    ground = luminance[~sky]
+    luminance = photo.mean(2)
+    bright, ground = luminance[sky].mean(), luminance[~sky]
     if ground.mean() > 0.72 * bright or (ground > 0.9 * bright).mean() > 0.12:
         return None
     return cv2.GaussianBlur(sky.astype(np.float32), (0, 0), 1.0)
@@ -131,12 +134,8 @@ def _plausible(sky: np.ndarray) -> bool:
     return 0.12 < sky.mean() < 0.7
 
 
-def _lamps(
-    shape: tuple[int, ...], places: np.ndarray, rng: np.random.Generator
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Lamps at some of `places`: the light that falls on the ground and the lamps with their glow (h, w, 3), and how
-    far down each row is (h, w).
-    """
+def _lamps(shape: tuple[int, ...], places: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Lamps at some of `places`: the light that falls on the ground, and the lamps with their glow, both (h, w, 3)."""
     h, w = shape
     size = max(h, w)
     y, x = np.mgrid[:h, :w].astype(np.float32) / size
@@ -152,7 +151,7 @@ def _lamps(
         if rng.random() < 0.8:
             disc = np.clip(1.5 - np.sqrt(distance) / radius, 0, 1) * rng.uniform(3, 12)
             glow += (disc + 0.15 * radius**2 / (distance + radius**2))[..., None] * colour
-    return lit, glow, y
+    return lit, glow
 
 
 def _spread_light(photo: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -202,10 +201,6 @@ def _taken(
 def _linear(photo: np.ndarray) -> np.ndarray:
     v = photo.astype(np.float32) / 255
     return np.where(v <= 0.04045, v / 12.92, ((v + 0.055) / 1.055) ** 2.4)
-
-
-def _fused(frames: Sequence[np.ndarray]) -> np.ndarray:
-    return cv2.createMergeMertens().process(list(frames)).clip(0, 1)
 
 
 def _code(picture: np.ndarray) -> np.ndarray:

@@ -9,7 +9,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from ..pictures import Sample, Stored, check_sizes, list_pictures, listing, make_sample, read_pictures
+from ..pictures import Sample, Stored, check_sizes, exposure_fusion, list_pictures, listing, make_sample, read_pictures
 from .source import Source, excluded_names
 
 
@@ -89,8 +89,7 @@ class Brackets(Source):
         if reference is None:
             if len(frames) < 2:
                 raise ValueError(f"{frames[0].path.parent} has one frame and no reference: nothing to fuse")
-            fused = cv2.createMergeMertens().process([frame.pixels for frame in frames])
-            fused = (fused.clip(0, 1) * 255).round().astype(np.uint8)
+            fused = (exposure_fusion([frame.pixels for frame in frames]) * 255).round().astype(np.uint8)
             reference = Stored(frames[0].path.with_name("fused"), True, fused)
         low, high = self.dark_mean
         dark = [frame for frame in frames if low <= 255 * frame.mean <= high]
