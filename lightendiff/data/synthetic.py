@@ -1,162 +1,88 @@
-"""Exposure brackets and night scenes made of ordinary photos, for more scenes than anybody has photographed that way.
+"""Exposure brackets, rooms and night scenes made of ordinary photos: more than anybody has photographed.
 
     python -m lightendiff.data.synthetic brackets PHOTO… -o FOLDER [--variants N] [--exclude STEM…]
+    python -m lightendiff.data.synthetic rooms PHOTO… -o FOLDER [--variants N] [--exclude STEM…]
     python -m lightendiff.data.synthetic night PHOTO… -o FOLDER [--variants N] [--exclude STEM…]
+    python -m lightendiff.data.synthetic pairs PHOTO… -o FOLDER [--exclude FOLDER…]
 
-Both write scene folders as `Brackets` reads them: dark frames, and `reference.jpg`, what they should become. The tones
-of these references can be learned from; their finest detail is that of a brightened JPEG (`Brackets(tones_only=True)`).
+All write scene folders as `Brackets` reads them: dark frames, and `reference.jpg`, what they should become. But for
+those of *pairs*, the tones of these references can be learned from, and their finest detail is that of a brightened
+JPEG (`Brackets(tones_only=True)`).
 
 A *bracket* begins with a guess of the scene's light: the photo is linearised, what is near white is expanded, and its
 large-scale contrasts are raised. A camera with a random response photographs it at evenly spaced exposures, and their
 fusion (Mertens et al., "Exposure fusion", 2007) is the reference: shadows rise, lights stay.
 
 A *night scene* is a daylight photo without its sky: lamps light the ground and are seen, and what was sky is nearly
-black. In the reference the ground is lifted, and the sky stays as dark as it was.
+black. In the reference the ground is lifted, and the sky stays as dark as it was. A *room* is a photo in the light of
+lamps without any sky: in its reference all is lifted, so that lamps in the dark alone don't tell of night.
+
+A *pair* are two photos in a folder of their own: exposures of one still scene, far apart. Both are merged into its
+light, of which the exposures that lie between are made; the reference is the fusion of all.
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import cv2
 import numpy as np
 from tqdm import tqdm
 
+from .camera import Scene, random_response, stops_for, take, to_code, to_linear
 from .datasets.source import excluded_names
-from .pictures import exposure_fusion, find_pictures, read_pictures
-
-Curve = Callable[[np.ndarray], np.ndarray]  # from linear light to code values in [0, 1]
+from .night import find_sky, night
+from .pictures import exposure_fusion, find_pictures, listing, read_pictures
 
 DARKEST, BRIGHTEST = (4.0, 30.0), (150.0, 232.0)  # mean code values of a bracket's first and last frame
 KEPT_MEANS = 4.0, 130.0  # of the frames that are written, …
 DARK_SHARE = 0.9  # … which are no brighter than this share of their reference's mean
-NIGHT_DARK, NIGHT_BRIGHT, NIGHT_FRAMES = (10.0, 45.0), (100.0, 160.0), 5  # the same of a night scene's ground
-NIGHT_SKY = 0.0012  # linear light of the brightest sky at its top
+PAIR_GAMMA, PAIR_DARKEST, PAIR_SIZE = 2.2, 3.0, 640  # a pair's camera response, lowest mean that is kept, longest side
 JPEG_QUALITY = 94
-
-
-@dataclass(frozen=True)
-class Scene:
-    """Dark frames and what they should become, (h, w, 3) uint8."""
-
-    frames: list[np.ndarray]
-    reference: np.ndarray
 
 
 def bracket(photo: np.ndarray, rng: np.random.Generator) -> Scene:
     """A scene of a well-lit photo (h, w, 3) uint8. Frames that aren't dark are left out after fusion."""
     light = _spread_light(photo, rng) * np.exp(rng.normal(0, 0.06, 3)).astype(np.float32)
     light += rng.uniform(0.0, 0.6) * (light.mean(2, keepdims=True) - light)  # less saturated
-    curve = _camera(rng)
+    curve = random_response(rng)
     darkest, brightest = np.exp(rng.uniform(*np.log(DARKEST))), rng.uniform(*BRIGHTEST)
     count = int(rng.integers(6, 10))
-    first, last = _exposure(light, curve, darkest), _exposure(light, curve, brightest)
+    first, last = stops_for(light, curve, darkest), stops_for(light, curve, brightest)
     shot, read = 10 ** rng.uniform(-5, -3.4), 10 ** rng.uniform(-4.3, -3)
-    frames = [_taken(light * 2**stops, curve, shot, read, rng) for stops in np.linspace(first, last, count)]
-    reference = _code(exposure_fusion(frames))
-    low, high = KEPT_MEANS[0], min(KEPT_MEANS[1], DARK_SHARE * reference.mean())
-    return Scene([frame for frame in frames if low <= frame.mean() <= high], reference)
+    frames = [take(light * 2**stops, curve, shot, read, rng) for stops in np.linspace(first, last, count)]
+    return _dark_ones(frames, KEPT_MEANS[0])
 
 
-def night(photo: np.ndarray, sky: np.ndarray, rng: np.random.Generator) -> Scene | None:
-    """A night scene of a daylight photo (h, w, 3) uint8 and the share of sky (h, w) of each pixel, in [0, 1]; None
-    where too little ground is left for a lamp.
+def between(one: np.ndarray, other: np.ndarray) -> Scene | None:
+    """A scene of two exposures (h, w, 3) uint8 of the same things; None where no part of it is well exposed in both.
+
+    ValueError if their sizes differ.
     """
-    up = sky[..., None]
-    ambient = 10 ** rng.uniform(-2.3, -1.2)
-    places = np.argwhere(cv2.erode((sky < 0.5).astype(np.uint8), np.ones((9, 9))) > 0)
-    if len(places) < 500:
+    if one.shape != other.shape:
+        raise ValueError(f"the exposures differ in size: {one.shape[:2]} and {other.shape[:2]} (height, width)")
+    dark, bright = (_shrunk(frame, PAIR_SIZE) for frame in sorted((one, other), key=np.mean))
+    both = (bright.max(2) < 235) & (dark.min(2) > 12)
+    if both.sum() < 400:
+        both = (bright.max(2) < 245) & (dark.max(2) > 8)
+    if both.sum() < 100:
         return None
-    lit, glow = _lamps(sky.shape, places, rng)
-    level = rng.uniform(0, 1) ** 2 * NIGHT_SKY
-    tint = np.array([0.85, 0.9, 1.0] if rng.random() < 0.5 else [1.0, 0.85, 0.6], np.float32)
-    towards_horizon = np.linspace(0, 1, len(sky), dtype=np.float32)[:, None, None]
-    dark_sky = level * tint * (1 + rng.uniform(0, 1) * towards_horizon)
-    curve = _camera(rng)
-    scene = _linear(photo) * (ambient + lit) * (1 - up) + glow
-    ground = 1 - sky.mean()
-    first = _exposure(scene, curve, ground * np.exp(rng.uniform(*np.log(NIGHT_DARK))))
-    last = _exposure(scene, curve, ground * rng.uniform(*NIGHT_BRIGHT))
-    shot, read = 10 ** rng.uniform(-5, -3.2), 10 ** rng.uniform(-4, -2.6)
-    dark = _taken(scene * 2**first, curve, shot, read, rng, dark_sky * up)
-    lifted = [_code(curve(scene * 2**stops)) for stops in np.linspace(first, last, NIGHT_FRAMES)[1:]]
-    # the sky without its noise, and with what the lamps spill into it
-    calm = curve(glow * 2**first + dark_sky)
-    return Scene([dark], _code(exposure_fusion([dark, *lifted]) * (1 - up) + calm * up))
-
-
-def find_sky(photo: np.ndarray) -> np.ndarray | None:
-    """The share of sky (h, w) of each pixel of a daylight photo, (h, w, 3) uint8; None where there is none to be sure
-    of: a smooth, bright, greyish or blue region that reaches down from the top and is brighter than all else.
-    """
-    h, w = photo.shape[:2]
-    seed = cv2.resize(_smooth_bright_top(photo), (w, h), interpolation=cv2.INTER_LINEAR)
-    if not _plausible(seed):
-        return None
-    marks = np.where(seed > 0.95, cv2.GC_FGD, np.where(seed < 0.05, cv2.GC_PR_BGD, cv2.GC_PR_FGD)).astype(np.uint8)
-    marks[cv2.erode((seed < 0.05).astype(np.uint8), np.ones((25, 25), np.uint8)) > 0] = cv2.GC_BGD
-    if not (marks == cv2.GC_BGD).any():
-        return None
-    empty = np.zeros((1, 65))
-    nowhere = (0, 0, 0, 0)  # a rectangle that isn't used with a mask
-    bgr = np.ascontiguousarray(photo[..., ::-1])
-    cv2.grabCut(bgr, marks, nowhere, empty, empty.copy(), 2, cv2.GC_INIT_WITH_MASK)
-    sky = (marks == cv2.GC_FGD) | (marks == cv2.GC_PR_FGD)
-    if not _plausible(sky) or np.logical_and.accumulate(sky, 0).sum() < 0.93 * sky.sum():
-        return None
-    luminance = photo.mean(2)
-    bright, ground = luminance[sky].mean(), luminance[~sky]
-    if ground.mean() > 0.72 * bright or (ground > 0.9 * bright).mean() > 0.12:
-        return None
-    return cv2.GaussianBlur(sky.astype(np.float32), (0, 0), 1.0)
-
-
-def _smooth_bright_top(photo: np.ndarray) -> np.ndarray:
-    """What may be sky, as float32 0 or 1 on a small copy."""
-    scale = 160 / max(photo.shape[:2])
-    small = cv2.resize(photo, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
-    lightness = cv2.cvtColor(small, cv2.COLOR_RGB2LAB)[..., 0].astype(np.float32)
-    blurred = cv2.GaussianBlur(lightness, (0, 0), 1)
-    slope = np.hypot(cv2.Sobel(blurred, cv2.CV_32F, 1, 0), cv2.Sobel(blurred, cv2.CV_32F, 0, 1))
-    red, green, blue = cv2.split(small.astype(np.float32))
-    fits = ((slope < 22) & (lightness > 110) & (blue > red - 12) & (blue > green - 12)).astype(np.uint8)
-    count, labels = cv2.connectedComponents(fits)
-    tops = [i for i in range(1, count) if (labels[:2] == i).mean() > 0.15]
-    sky = cv2.morphologyEx(np.isin(labels, tops).astype(np.uint8), cv2.MORPH_CLOSE, np.ones((5, 5), np.uint8))
-    return cv2.dilate(sky, np.ones((3, 3), np.uint8)).astype(np.float32)
-
-
-def _plausible(sky: np.ndarray) -> bool:
-    return 0.12 < sky.mean() < 0.7
-
-
-def _lamps(shape: tuple[int, ...], places: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Lamps at some of `places`: the light that falls on the ground, and the lamps with their glow, both (h, w, 3)."""
-    h, w = shape
-    size = max(h, w)
-    y, x = np.mgrid[:h, :w].astype(np.float32) / size
-    lit, glow = np.zeros((h, w, 3), np.float32), np.zeros((h, w, 3), np.float32)
-    for _ in range(int(rng.integers(1, 8))):
-        top, left = places[rng.integers(len(places))]
-        warm = rng.uniform(0, 1)
-        colour = np.array([1.0, 1 - 0.35 * warm, 1 - 0.75 * warm], np.float32) * 10 ** rng.uniform(-0.5, 0.4)
-        distance = (y - top / size) ** 2 + (x - left / size) ** 2
-        reach = rng.uniform(0.08, 0.25) ** 2
-        lit += (reach / (distance + reach))[..., None] ** 1.5 * colour
-        radius = rng.uniform(0.003, 0.012)
-        if rng.random() < 0.8:
-            disc = np.clip(1.5 - np.sqrt(distance) / radius, 0, 1) * rng.uniform(3, 12)
-            glow += (disc + 0.15 * radius**2 / (distance + radius**2))[..., None] * colour
-    return lit, glow
+    dark_light, bright_light = ((frame.astype(np.float32) / 255) ** PAIR_GAMMA for frame in (dark, bright))
+    ratio = float(np.median(bright_light.mean(2)[both] / dark_light.mean(2)[both]))
+    not_white = np.clip((0.95 - bright.max(2, keepdims=True) / np.float32(255)) / 0.2, 0, 1)
+    light = not_white * bright_light / ratio + (1 - not_white) * dark_light
+    count = max(3, min(9, round(np.log2(ratio)) + 2))
+    stops = np.linspace(0, np.log2(ratio), count)[1:-1]
+    frames = [dark, *(to_code(np.clip(light * 2**stop, 0, 1) ** (1 / PAIR_GAMMA)) for stop in stops), bright]
+    return _dark_ones(frames, PAIR_DARKEST)
 
 
 def _spread_light(photo: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Linear light (h, w, 3) that may have been before the lens: highlights expanded, large contrasts raised."""
-    linear = _linear(photo)
+    linear = to_linear(photo)
     white = float(np.exp(rng.uniform(np.log(1.3), np.log(12))))  # what white is brought to
     light = linear / (1 - (1 - 1 / white) * linear.max(2, keepdims=True))
     contrast = rng.uniform(0.1, 1.3)
@@ -169,42 +95,16 @@ def _spread_light(photo: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return light * np.exp(contrast * (base - base.mean()))[..., None]
 
 
-def _camera(rng: np.random.Generator) -> Curve:
-    """A random response: gamma, more or less contrast, and a hard or a soft shoulder."""
-    gamma, contrast, soft = rng.uniform(1.8, 2.5), rng.uniform(0.0, 0.6), rng.random() < 0.5
-
-    def curve(light: np.ndarray) -> np.ndarray:
-        v = np.clip(1 - np.exp(-1.4 * light) if soft else light, 0, 1) ** (1 / gamma)
-        return (1 - contrast) * v + contrast * v * v * (3 - 2 * v)
-
-    return curve
+def _dark_ones(frames: Sequence[np.ndarray], darkest: float) -> Scene:
+    """The dark ones among the frames, and the fusion of all."""
+    reference = to_code(exposure_fusion(frames))
+    brightest = min(KEPT_MEANS[1], DARK_SHARE * reference.mean())
+    return Scene([frame for frame in frames if darkest <= frame.mean() <= brightest], reference)
 
 
-def _exposure(light: np.ndarray, curve: Curve, mean: float) -> float:
-    """The stops at which the picture's mean is `mean` code values, by bisection on a small copy."""
-    small = cv2.resize(light, None, fx=0.25, fy=0.25, interpolation=cv2.INTER_AREA)
-    low, high = -16.0, 16.0
-    for _ in range(18):
-        middle = (low + high) / 2
-        low, high = (middle, high) if curve(small * 2**middle).mean() * 255 < mean else (low, middle)
-    return middle
-
-
-def _taken(
-    light: np.ndarray, curve: Curve, shot: float, read: float, rng: np.random.Generator, veil: np.ndarray | float = 0.0
-) -> np.ndarray:
-    """A frame of linear light with a sensor's noise, and of a noiseless `veil` of light over it."""
-    noise = rng.normal(size=light.shape).astype(np.float32) * np.sqrt(shot * light + read**2)
-    return _code(curve(np.maximum(light + noise + veil, 0)))
-
-
-def _linear(photo: np.ndarray) -> np.ndarray:
-    v = photo.astype(np.float32) / 255
-    return np.where(v <= 0.04045, v / 12.92, ((v + 0.055) / 1.055) ** 2.4)
-
-
-def _code(picture: np.ndarray) -> np.ndarray:
-    return (picture * 255).round().clip(0, 255).astype(np.uint8)
+def _shrunk(photo: np.ndarray, longest: int) -> np.ndarray:
+    scale = longest / max(photo.shape[:2])
+    return photo if scale >= 1 else cv2.resize(photo, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
 
 
 def _write(folder: Path, scene: Scene) -> None:
@@ -215,26 +115,50 @@ def _write(folder: Path, scene: Scene) -> None:
         (folder / f"{name}.jpg").write_bytes(data.tobytes())
 
 
+def _scenes(kind: str, photos: Sequence[Path], variants: int) -> Iterator[tuple[str, Scene | None]]:
+    """The name of every scene and the scene itself, None where the photos don't allow it."""
+    if kind == "pairs":
+        for folder in sorted({path.parent for path in photos}):
+            pair = [path for path in photos if path.parent == folder]
+            if len(pair) != 2:
+                raise ValueError(f"{folder} has {len(pair)} exposures instead of two: {listing(pair)}")
+            one, other = read_pictures(pair, cached=False)
+            yield folder.name, between(one.pixels, other.pixels)
+        return
+    for number, path in enumerate(photos):
+        photo = read_pictures([path])[0].pixels
+        sky = find_sky(photo) if kind == "night" else np.zeros(photo.shape[:2], np.float32)
+        for variant in range(variants):
+            rng = np.random.default_rng([number, variant])
+            name = f"{path.parent.name}_{path.stem}_{variant}"
+            if kind == "brackets":
+                yield name, bracket(photo, rng)
+            else:
+                yield name, None if sky is None else night(photo, sky, rng)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m lightendiff.data.synthetic", description=__doc__.split("\n")[0])
-    parser.add_argument("kind", choices=("brackets", "night"))
-    parser.add_argument("photos", nargs="+", help="files, folders or glob patterns")
-    parser.add_argument("--exclude", nargs="+", default=[], metavar="STEM", help="names, without suffix, to leave out")
+    parser.add_argument("kind", choices=("brackets", "rooms", "night", "pairs"))
+    parser.add_argument("photos", nargs="+", help="files, folders or glob patterns; for pairs, two in every folder")
+    parser.add_argument(
+        "--exclude", nargs="+", default=[], metavar="NAME", help="stems, or pairs' folders, to leave out"
+    )
     parser.add_argument("-o", "--output", required=True, type=Path, help="folder of the scene folders to be written")
     parser.add_argument("--variants", type=int, default=1, help="scenes made of each photo")
     args = parser.parse_args(arguments)
-    paths = find_pictures(args.photos)
-    excluded = excluded_names(args.exclude, (path.stem for path in paths), "the photos")
     made = 0
-    for number, path in enumerate(tqdm([p for p in paths if p.stem not in excluded], unit="photo", disable=None)):
-        photo = read_pictures([path])[0].pixels
-        sky = find_sky(photo) if args.kind == "night" else None
-        for variant in range(args.variants if args.kind == "brackets" or sky is not None else 0):
-            rng = np.random.default_rng([number, variant])
-            scene = bracket(photo, rng) if sky is None else night(photo, sky, rng)
-            if scene is not None:
-                _write(args.output / f"{path.parent.name}_{path.stem}_{variant}", scene)
+    try:
+        names = {path: path.parent.name if args.kind == "pairs" else path.stem for path in find_pictures(args.photos)}
+        excluded = excluded_names(args.exclude, names.values(), "the photos")
+        photos = [path for path, name in names.items() if name not in excluded]
+        for name, scene in tqdm(_scenes(args.kind, photos, args.variants), unit="scene", disable=None):
+            if scene is not None and scene.frames:
+                _write(args.output / name, scene)
                 made += 1
+    except (OSError, ValueError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
     print(f"{made} scenes written to {args.output}")
     return 0
 
