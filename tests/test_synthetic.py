@@ -126,6 +126,8 @@ def test_pairs_are_read_from_their_folders(tmp_path: Path, capsys: pytest.Captur
     assert "mixed has 1 exposures instead of two" in capsys.readouterr().err
     assert main(["pairs", photos, "--exclude", "mixed", "-o", str(tmp_path / "out")]) == 0
     assert "2 scenes written" in capsys.readouterr().out
+    assert main(["pairs", photos, "--exclude", "mixed", "-o", str(tmp_path / "out")]) == 1
+    assert "File exists" in capsys.readouterr().err  # nothing is mixed with what is there
     source = Brackets(tmp_path / "out", dark_mean=(3, 60))
     source.load()
     assert len(source) >= 2

@@ -108,7 +108,7 @@ def _shrunk(photo: np.ndarray, longest: int) -> np.ndarray:
 
 
 def _write(folder: Path, scene: Scene) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
+    folder.mkdir(parents=True)  # an error where it exists: frames of another run would be mixed with these
     named = {f"{i}_mean{int(frame.mean()):03d}": frame for i, frame in enumerate(scene.frames)}
     for name, picture in {**named, "reference": scene.reference}.items():
         _, data = cv2.imencode(".jpg", picture[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
@@ -116,15 +116,7 @@ def _write(folder: Path, scene: Scene) -> None:
 
 
 def _scenes(kind: str, photos: Sequence[Path], variants: int) -> Iterator[tuple[str, Scene | None]]:
-    """The name of every scene and the scene itself, None where the photos don't allow it."""
-    if kind == "pairs":
-        for folder in sorted({path.parent for path in photos}):
-            pair = [path for path in photos if path.parent == folder]
-            if len(pair) != 2:
-                raise ValueError(f"{folder} has {len(pair)} exposures instead of two: {listing(pair)}")
-            one, other = read_pictures(pair, cached=False)
-            yield folder.name, between(one.pixels, other.pixels)
-        return
+    """The name of every scene and the scene itself, None where the photo doesn't allow it."""
     for number, path in enumerate(photos):
         photo = read_pictures([path])[0].pixels
         sky = find_sky(photo) if kind == "night" else np.zeros(photo.shape[:2], np.float32)
@@ -135,6 +127,17 @@ def _scenes(kind: str, photos: Sequence[Path], variants: int) -> Iterator[tuple[
                 yield name, bracket(photo, rng)
             else:
                 yield name, None if sky is None else night(photo, sky, rng)
+
+
+def _scenes_of_pairs(photos: Sequence[Path]) -> Iterator[tuple[str, Scene | None]]:
+    """The same for the pairs in their folders; ValueError names a folder that hasn't two."""
+    pairs = {folder: [path for path in photos if path.parent == folder] for folder in {path.parent for path in photos}}
+    for folder, pair in pairs.items():
+        if len(pair) != 2:
+            raise ValueError(f"{folder} has {len(pair)} exposures instead of two: {listing(pair)}")
+    for folder, pair in sorted(pairs.items()):
+        one, other = read_pictures(pair, cached=False)
+        yield folder.name, between(one.pixels, other.pixels)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -152,7 +155,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         names = {path: path.parent.name if args.kind == "pairs" else path.stem for path in find_pictures(args.photos)}
         excluded = excluded_names(args.exclude, names.values(), "the photos")
         photos = [path for path, name in names.items() if name not in excluded]
-        for name, scene in tqdm(_scenes(args.kind, photos, args.variants), unit="scene", disable=None):
+        scenes = _scenes_of_pairs(photos) if args.kind == "pairs" else _scenes(args.kind, photos, args.variants)
+        for name, scene in tqdm(scenes, unit="scene", disable=None):
             if scene is not None and scene.frames:
                 _write(args.output / name, scene)
                 made += 1
