@@ -6,9 +6,9 @@ import cv2
 import numpy as np
 import pytest
 
-from lightendiff.data.camera import to_code
 from lightendiff.data.datasets import Brackets
 from lightendiff.data.night import find_sky, night
+from lightendiff.data.pictures import to_code
 from lightendiff.data.synthetic import between, bracket, main
 
 

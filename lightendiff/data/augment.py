@@ -10,8 +10,7 @@ from kornia.geometry import hflip, vflip
 from torch import Tensor, nn
 
 from lightendiff.data.degradations import SensorModel, darken, normal
-
-GAMMA = 2.2  # of code values: a stop multiplies them by 2^(1/2.2)
+from lightendiff.exposure import GAMMA
 
 
 @dataclass(frozen=True)

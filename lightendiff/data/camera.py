@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from .pictures import to_code
+
 Curve = Callable[[np.ndarray], np.ndarray]  # from linear light to code values in [0, 1]
 
 
@@ -49,9 +51,6 @@ def take(
 
 
 def to_linear(photo: np.ndarray) -> np.ndarray:
+    """The light, 1 for white, that sRGB code values (uint8) stand for."""
     v = photo.astype(np.float32) / 255
     return np.where(v <= 0.04045, v / 12.92, ((v + 0.055) / 1.055) ** 2.4)
-
-
-def to_code(picture: np.ndarray) -> np.ndarray:
-    return (picture * 255).round().clip(0, 255).astype(np.uint8)

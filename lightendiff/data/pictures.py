@@ -137,6 +137,11 @@ def exposure_fusion(frames: Sequence[np.ndarray]) -> np.ndarray:
     return cv2.createMergeMertens().process(list(frames)).clip(0, 1)
 
 
+def to_code(picture: np.ndarray) -> np.ndarray:
+    """Values in [0,1] as code values, uint8; what lies outside is clipped."""
+    return (picture * 255).round().clip(0, 255).astype(np.uint8)
+
+
 def make_sample(dark: Stored, target: Stored, *, darken: bool = False, paired: bool = True) -> Sample:
     """The two pictures, whole, as a sample; the same one twice shares its pixels."""
     pixels = dark.chw

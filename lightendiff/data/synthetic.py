@@ -5,9 +5,9 @@
     python -m lightendiff.data.synthetic night PHOTO… -o FOLDER [--variants N] [--exclude STEM…]
     python -m lightendiff.data.synthetic pairs PHOTO… -o FOLDER [--exclude FOLDER…]
 
-All write scene folders as `Brackets` reads them: dark frames, and `reference.jpg`, what they should become. But for
-those of *pairs*, the tones of these references can be learned from, and their finest detail is that of a brightened
-JPEG (`Brackets(tones_only=True)`).
+All write scene folders as `Brackets` reads them: dark frames, and `reference.jpg`, what they should become. The tones
+of these references can be learned from; their finest detail is that of a brightened JPEG (`Brackets(tones_only=True)`),
+save that of *pairs*, which is real.
 
 A *bracket* begins with a guess of the scene's light: the photo is linearised, what is near white is expanded, and its
 large-scale contrasts are raised. A camera with a random response photographs it at evenly spaced exposures, and their
@@ -32,15 +32,16 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
-from .camera import Scene, random_response, stops_for, take, to_code, to_linear
+from ..exposure import GAMMA
+from .camera import Scene, random_response, stops_for, take, to_linear
 from .datasets.source import excluded_names
 from .night import find_sky, night
-from .pictures import exposure_fusion, find_pictures, listing, read_pictures
+from .pictures import check_sizes, exposure_fusion, find_pictures, listing, read_pictures, to_code
 
 DARKEST, BRIGHTEST = (4.0, 30.0), (150.0, 232.0)  # mean code values of a bracket's first and last frame
 KEPT_MEANS = 4.0, 130.0  # of the frames that are written, …
 DARK_SHARE = 0.9  # … which are no brighter than this share of their reference's mean
-PAIR_GAMMA, PAIR_DARKEST, PAIR_SIZE = 2.2, 3.0, 640  # a pair's camera response, lowest mean that is kept, longest side
+PAIR_DARKEST, PAIR_SIZE = 3.0, 640  # the lowest mean that is kept of a pair, and its longest side
 JPEG_QUALITY = 94
 
 
@@ -70,13 +71,13 @@ def between(one: np.ndarray, other: np.ndarray) -> Scene | None:
         both = (bright.max(2) < 245) & (dark.max(2) > 8)
     if both.sum() < 100:
         return None
-    dark_light, bright_light = ((frame.astype(np.float32) / 255) ** PAIR_GAMMA for frame in (dark, bright))
+    dark_light, bright_light = ((frame.astype(np.float32) / 255) ** GAMMA for frame in (dark, bright))
     ratio = float(np.median(bright_light.mean(2)[both] / dark_light.mean(2)[both]))
     not_white = np.clip((0.95 - bright.max(2, keepdims=True) / np.float32(255)) / 0.2, 0, 1)
     light = not_white * bright_light / ratio + (1 - not_white) * dark_light
     count = max(3, min(9, round(np.log2(ratio)) + 2))
     stops = np.linspace(0, np.log2(ratio), count)[1:-1]
-    frames = [dark, *(to_code(np.clip(light * 2**stop, 0, 1) ** (1 / PAIR_GAMMA)) for stop in stops), bright]
+    frames = [dark, *(to_code(np.clip(light * 2**stop, 0, 1) ** (1 / GAMMA)) for stop in stops), bright]
     return _dark_ones(frames, PAIR_DARKEST)
 
 
@@ -117,7 +118,7 @@ def _write(folder: Path, scene: Scene) -> None:
 
 def _scenes(kind: str, photos: Sequence[Path], variants: int) -> Iterator[tuple[str, Scene | None]]:
     """The name of every scene and the scene itself, None where the photo doesn't allow it."""
-    for number, path in enumerate(photos):
+    for number, path in enumerate(tqdm(photos, unit="photo", disable=None)):
         photo = read_pictures([path])[0].pixels
         sky = find_sky(photo) if kind == "night" else np.zeros(photo.shape[:2], np.float32)
         for variant in range(variants):
@@ -125,8 +126,8 @@ def _scenes(kind: str, photos: Sequence[Path], variants: int) -> Iterator[tuple[
             name = f"{path.parent.name}_{path.stem}_{variant}"
             if kind == "brackets":
                 yield name, bracket(photo, rng)
-            else:
-                yield name, None if sky is None else night(photo, sky, rng)
+            elif sky is not None:
+                yield name, night(photo, sky, rng)
 
 
 def _scenes_of_pairs(photos: Sequence[Path]) -> Iterator[tuple[str, Scene | None]]:
@@ -135,8 +136,9 @@ def _scenes_of_pairs(photos: Sequence[Path]) -> Iterator[tuple[str, Scene | None
     for folder, pair in pairs.items():
         if len(pair) != 2:
             raise ValueError(f"{folder} has {len(pair)} exposures instead of two: {listing(pair)}")
-    for folder, pair in sorted(pairs.items()):
-        one, other = read_pictures(pair, cached=False)
+    for folder, pair in tqdm(sorted(pairs.items()), unit="pair", disable=None):
+        one, other = read_pictures(pair)
+        check_sizes([(one, other)])
         yield folder.name, between(one.pixels, other.pixels)
 
 
@@ -156,7 +158,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         excluded = excluded_names(args.exclude, names.values(), "the photos")
         photos = [path for path, name in names.items() if name not in excluded]
         scenes = _scenes_of_pairs(photos) if args.kind == "pairs" else _scenes(args.kind, photos, args.variants)
-        for name, scene in tqdm(scenes, unit="scene", disable=None):
+        for name, scene in scenes:
             if scene is not None and scene.frames:
                 _write(args.output / name, scene)
                 made += 1

@@ -9,7 +9,17 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from ..pictures import Sample, Stored, check_sizes, exposure_fusion, list_pictures, listing, make_sample, read_pictures
+from ..pictures import (
+    Sample,
+    Stored,
+    check_sizes,
+    exposure_fusion,
+    list_pictures,
+    listing,
+    make_sample,
+    read_pictures,
+    to_code,
+)
 from .source import Source, excluded_names
 
 
@@ -89,7 +99,7 @@ class Brackets(Source):
         if reference is None:
             if len(frames) < 2:
                 raise ValueError(f"{frames[0].path.parent} has one frame and no reference: nothing to fuse")
-            fused = (exposure_fusion([frame.pixels for frame in frames]) * 255).round().astype(np.uint8)
+            fused = to_code(exposure_fusion([frame.pixels for frame in frames]))
             reference = Stored(frames[0].path.with_name("fused"), True, fused)
         low, high = self.dark_mean
         dark = [frame for frame in frames if low <= 255 * frame.mean <= high]
