@@ -48,7 +48,7 @@ class RestorationTraining(lightning.LightningModule):
             trainer's `max_steps` to `final_learning_rate`.
         final_learning_rate: at the end of the run.
         warmup_steps: optimizer steps of warm-up.
-        weight_decay: decoupled, relative to the learning rate.
+        weight_decay: decoupled, relative to the learning rate; with `muon` none for biases and gains.
         optimizer: `muon` for the convolutions and AdamW for the rest, or `adamw` for all.
         seed: of augmentation, noise and timesteps.
         sensor: ranges of the sensor model that darkens normal-light pictures.

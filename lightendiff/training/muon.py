@@ -30,7 +30,7 @@ class Muon(torch.optim.Optimizer):
         lr: learning rate of Muon, scaled to what AdamW would take; that of AdamW is `OTHERS` times it.
         momentum: of Muon, with Nesterov's look-ahead.
         betas, eps: of AdamW.
-        weight_decay: decoupled, of both.
+        weight_decay: decoupled, of both, but for biases and normalisation's gains.
     """
 
     def __init__(
@@ -63,7 +63,8 @@ class Muon(torch.optim.Optimizer):
             update = _muon if group["matrices"] else _adam
             for p in group["params"]:
                 if p.grad is not None:
-                    p.mul_(1.0 - group["lr"] * group["weight_decay"])
+                    if p.ndim > 1:
+                        p.mul_(1.0 - group["lr"] * group["weight_decay"])
                     p.add_(update(p.grad, self.state[p], group), alpha=-group["lr"])
         return loss
 
