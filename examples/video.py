@@ -1,7 +1,8 @@
 """Make a dark video, restore it, and measure its flicker (python examples/video.py -o demo-video).
 
 The video is a slow pan over a public-domain photo that comes with scikit-image (coffee, CC0, Rachel Michetti), darkened
-frame by frame by the package's sensor model, with a tone as its sound. Needs `pip install 'lightendiff[video]'`.
+frame by frame by the package's sensor model, with a tone as its sound.
+Needs `pip install 'lightendiff[video]' scikit-image`.
 """
 
 from __future__ import annotations

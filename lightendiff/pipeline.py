@@ -70,7 +70,7 @@ class LightenPipeline:
             path: a folder written by `save_pretrained` or by training, the `.safetensors` file in it, or the published
                 `stage2_weight.pth.tar`, recognised by its content. None for the weights that come with the package.
                 Text of the form `owner/name` or `owner/name@revision` that is no path of this machine is a repository
-                on the Hugging Face Hub, of which the first two of these files are downloaded.
+                on the Hugging Face Hub, of which `config.json` and `model.safetensors` are downloaded.
 
         Raises:
             FileNotFoundError: nothing is there, or the package came without weights.

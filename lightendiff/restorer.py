@@ -233,10 +233,12 @@ def seen_units(side: Length, longest: Length, limit: int, multiple: int) -> Leng
 def context_noise(argument: str, config: RestorerConfig, seed: int) -> Tensor:
     """The starting noise (1, c, s, s) of which every size of picture needs a corner, since the UNet sees none larger.
 
-    Raises ValueError, which names `argument`, for architectures without a limit to what the UNet sees.
+    Raises ValueError, which names `argument`, for weights without a limit to what the UNet sees.
     """
     if config.context is None:
-        raise ValueError(f"{argument}: expected an architecture with a limited context, which the published one hasn't")
+        raise ValueError(
+            f"{argument}: expected weights whose UNet sees at most so many pixels (their `context`), got none"
+        )
     side = -(-config.context // config.multiple) * config.multiple // 8
     shape, generator = (1, config.latent_channels, side, side), torch.Generator().manual_seed(seed)
     return gaussian_noise(shape, generator, torch.device("cpu"), torch.float32)

@@ -390,7 +390,9 @@ def test_optional_packages_are_left_out(
 ) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda name, *rest: None)
     assert run("evaluate", pairs / "dark", pairs / "high", "--as-is", "--csv", pairs / "figures.csv") == 0
-    assert capsys.readouterr().out.splitlines()[2] == "|  | PSNR | SSIM |"
+    out, err = capsys.readouterr()
+    assert out.splitlines()[2] == "|  | PSNR | SSIM |"
+    assert "note: ΔE is left out" in err
     with open(pairs / "figures.csv", newline="") as file:
         assert {row["delta_e"] for row in csv.DictReader(file)} == {""}
 

@@ -179,7 +179,7 @@ def test_what_can_t_be_exported(restorer: Restorer, tmp_path: Path, monkeypatch:
         export(restorer, path, format="tflite")  # type: ignore[arg-type]
     with pytest.raises(TypeError, match="model: expected a LightenPipeline or a Restorer, got str"):
         export("weights", path, format="torch-export")  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match="model: expected an architecture with a limited context"):
+    with pytest.raises(ValueError, match="model: expected weights whose UNet sees at most"):
         export(Restorer(PRESETS["tiny"]), path, format="torch-export")
     with pytest.raises(ValueError, match="num_inference_steps must be from 1 to 1000, got 0"):
         export(restorer, path, format="torch-export", num_inference_steps=0)

@@ -185,7 +185,7 @@ def test_compiles(few_layers: RestorerConfig) -> None:
 
 
 def test_the_published_architecture_has_no_fixed_noise() -> None:
-    with pytest.raises(ValueError, match="weights: expected an architecture with a limited context"):
+    with pytest.raises(ValueError, match="weights: expected weights whose UNet sees at most"):
         LightenModule(Restorer(PRESETS["paper"]))
 
 

@@ -3,7 +3,7 @@
 `encode` splits a picture into a small latent (its exposure and colour at ⅛ resolution) and skips (its content);
 `decode` renders content at the exposure that a latent asks for. Restoring a dark picture is decoding its own skips
 with a better latent, which the diffusion model supplies. `decompose` is the latent Retinex of LightenDiffusion
-(Jiang et al., ECCV 2024). The two presets differ only in the encoder and the decoder that are plugged in here.
+(Jiang et al., ECCV 2024). The two architectures differ only in the encoder and the decoder that are plugged in here.
 """
 
 from __future__ import annotations

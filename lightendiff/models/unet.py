@@ -1,4 +1,4 @@
-"""The conditional UNet that both presets share: the DDPM/DDIM network (Ho et al. 2020, Song et al. 2021) on latents.
+"""The conditional UNet of both architectures: the DDPM/DDIM network (Ho et al. 2020, Song et al. 2021) on latents.
 
 Going down, a level has `blocks_per_level` residual blocks, each followed by self-attention where its index is in
 `attention_levels`, then a stride-2 convolution except at the last level. In the middle: block, attention, block. Going
