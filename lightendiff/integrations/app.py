@@ -84,8 +84,9 @@ def launch(
         ValueError: a limit isn't positive.
         OSError: the port is taken, or there is no such address.
     """
-    _check_address(host, port)
     with _private_folder(), _ended_by_sigterm(), warnings.catch_warnings():
+        _gradio()  # whether it's missing doesn't depend on the address
+        _check_address(host, port)
         warnings.filterwarnings("ignore", module="PIL")  # of a picture that is refused anyway
         page = build(pipe, max_megapixels=max_megapixels, max_megabytes=max_megabytes)
         try:
