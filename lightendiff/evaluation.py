@@ -86,13 +86,18 @@ def measure(output: np.ndarray, reference: np.ndarray) -> Figures:
         psnr=psnr(x, y).item(),
         ssim=ssim(x, y).item(),
         matched_psnr=psnr(brightness_matched(x, y), y).item(),
-        delta_e=delta_e(output, reference) if importlib.util.find_spec("skimage") else math.nan,
+        delta_e=delta_e(output, reference) if has_delta_e() else math.nan,
     )
 
 
 def as_batch(picture: np.ndarray) -> Tensor:
     """A picture (h, w, 3) uint8 as (1, 3, h, w) in [0, 1]."""
     return torch.from_numpy(np.array(picture)).permute(2, 0, 1)[None].float() / 255
+
+
+def has_delta_e() -> bool:
+    """Whether scikit-image is installed, without which there is no ΔE."""
+    return importlib.util.find_spec("skimage") is not None
 
 
 def delta_e(output: np.ndarray, reference: np.ndarray) -> float:

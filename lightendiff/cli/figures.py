@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import csv
-import importlib.util
 import math
 import statistics
 import sys
@@ -90,7 +89,7 @@ def evaluate(args: argparse.Namespace, error: Callable[[str], NoReturn]) -> int:
             return restore(sample.dark.transpose(1, 2, 0))
 
     measures = perceptual_measures(device, lambda line: print(line, file=sys.stderr))
-    if importlib.util.find_spec("skimage") is None:
+    if not ev.has_delta_e():
         print("note: ΔE is left out: it needs pip install 'lightendiff[evaluate]'", file=sys.stderr)
     with _table(args.csv, measures) as write:
         rows = []
