@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -92,8 +93,8 @@ def test_default_keeps_the_same_scenes_out_in_all_stages(name: str) -> None:
     pictures, scenes = kept_out(data)
     assert data["val"]["brackets_val"]["init_args"]["scenes"] == scenes
     for source in data["train"]:
-        if source["init_args"].get("root") in ("data/synthetic", "data/pairs", "data/rooms", "data/night"):
-            continue  # made of other photos, see the next test
+        if source["init_args"].get("root") in ("data/published", "data/synthetic", "data/pairs", "data/rooms", "data/night"):
+            continue  # other people's photos, or made of other photos: see the next tests
         assert source["init_args"]["exclude"] == (scenes if "brackets" in str(source) else pictures)
 
 
@@ -106,6 +107,14 @@ def test_scenes_are_made_of_no_picture_that_is_kept_out() -> None:
     assert training.count("synthetic brackets data/lol_v1") == 1
     assert training.count(f"--exclude {' '.join(pictures)}") == 2  # of the brackets and of the rooms
     assert " Museum1 " in training  # the same scene as scene067
+
+
+def test_published_brackets_are_as_many_as_the_documents_say() -> None:
+    with open(ROOT / "docs" / "published_brackets.csv", newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert len({row["scene"] for row in rows}) == len(rows) == 160
+    assert len({row["repository"] for row in rows}) == 69
+    assert all(len(row["frames"].split("; ")) > 1 for row in rows)
 
 
 def test_paper_is_trained_as_published(build: Any) -> None:
