@@ -10,7 +10,7 @@ import os
 from collections.abc import Callable
 from typing import Any
 
-FORMATS = ("png", "jpg", "jpeg", "webp", "tif", "tiff", "bmp")
+FORMATS = ("png", "jpg", "jpeg", "webp", "heic", "avif", "tif", "tiff", "bmp")
 PRECISIONS = ("float32", "bfloat16", "float16")
 
 
@@ -48,8 +48,8 @@ def build_parser(parser: argparse.ArgumentParser | None = None) -> argparse.Argu
         "input",
         metavar="INPUT",
         nargs="+",
-        help="a picture (PNG, JPEG, WebP, TIFF, BMP, cameras' RAW) or a folder, on this machine or at an address such "
-        "as s3://bucket/photos; - reads one picture from standard input",
+        help="a picture (PNG, JPEG, WebP, HEIC, AVIF, TIFF, BMP, cameras' RAW) or a folder, on this machine or at an "
+        "address such as s3://bucket/photos; - reads one picture from standard input",
     )
     parser.add_argument(
         "-o",
@@ -63,7 +63,10 @@ def build_parser(parser: argparse.ArgumentParser | None = None) -> argparse.Argu
     files.add_argument("-r", "--recursive", action="store_true", help="enter subfolders; OUT gets the same structure")
     files.add_argument("--format", choices=FORMATS, help="format to write (default: the input's; TIFF for RAW photos)")
     files.add_argument(
-        "--quality", metavar="1-100", type=number(int, 1, 100), help="of JPEG and WebP (default: the input's, else 95)"
+        "--quality",
+        metavar="1-100",
+        type=number(int, 1, 100),
+        help="of JPEG, WebP, HEIC and AVIF (default: the input's, else 95, or what looks as good)",
     )
     files.add_argument(
         "--suffix", metavar="TEXT", default="", type=_name_part, help="added to the names of the outputs"

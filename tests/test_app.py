@@ -162,7 +162,7 @@ def test_photo_errors_are_one_line_with_the_name_alone(tmp_path: Path) -> None:
     Image.new("RGB", (200, 101)).save(tmp_path / "large.png")
     heavy = tmp_path / "heavy.png"
     heavy.write_bytes(bytes(2**19))
-    assert line(broken(tmp_path / "b.png")) == "b.png: not a PNG, JPEG, WebP, TIFF, BMP or GIF image"
+    assert line(broken(tmp_path / "b.png")) == "b.png: not a PNG, JPEG, WebP, HEIC, AVIF, TIFF, BMP or GIF image"
     assert line(tmp_path / "large.png").startswith("large.png: 200×101 is more than the limit of 20,000 pixels")
     assert line(heavy) == "heavy.png: 0.5 MB, the limit is 0.25 MB"
     assert line(tmp_path / "gone.png") == "gone.png: no longer here, please upload it again"
@@ -176,7 +176,7 @@ def test_batch_numbers_equal_names_and_lists_failures(tmp_path: Path) -> None:
     sources = [photo(tmp_path / "x/a.png"), broken(tmp_path / "y/b.png"), photo(tmp_path / "z/A.png")]
     archive = tmp_path / "out.zip"
     problems = list(restore_batch(sources, archive, negative, LIMITS))
-    assert problems == [None, "b.png: not a PNG, JPEG, WebP, TIFF, BMP or GIF image", None]
+    assert problems == [None, "b.png: not a PNG, JPEG, WebP, HEIC, AVIF, TIFF, BMP or GIF image", None]
     with zipfile.ZipFile(archive) as pack:
         assert pack.testzip() is None
         assert pack.namelist() == ["a-restored.png", "A-restored-2.png"]
@@ -394,7 +394,7 @@ def test_http_keeps_16_bits_and_alpha(client: Any, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "data", "message"),
     [
-        ("b.jpg", b"not a picture", "b.jpg: not a PNG, JPEG, WebP, TIFF, BMP or GIF image"),
+        ("b.jpg", b"not a picture", "b.jpg: not a PNG, JPEG, WebP, HEIC, AVIF, TIFF, BMP or GIF image"),
         ("empty.png", b"", "empty.png: the file is empty"),
         ("text.txt", b"text", "Invalid file type"),
         ("<i>x<i>.png", b"", "the file is empty"),
@@ -435,7 +435,7 @@ def test_http_batch(client: Any, pipe: LightenPipeline, tmp_path: Path) -> None:
     (tmp_path / "other").mkdir()
     sources = [photo(tmp_path / "a.png"), photo(tmp_path / "other/a.png", dpi=(72, 72)), broken(tmp_path / "b.jpg")]
     file, text = client.predict([sent(source) for source in sources], 1, 0, 2, api_name="/restore_batch")
-    assert text == "2 of 3 restored.\n- Failed: b.jpg: not a PNG, JPEG, WebP, TIFF, BMP or GIF image"
+    assert text == "2 of 3 restored.\n- Failed: b.jpg: not a PNG, JPEG, WebP, HEIC, AVIF, TIFF, BMP or GIF image"
     with zipfile.ZipFile(value(file)) as pack:
         assert pack.namelist() == ["a-restored.png", "a-restored-2.png"]
         for name in pack.namelist():
@@ -562,7 +562,7 @@ def test_browser_settings_restore_again(page: Any, tmp_path: Path) -> None:
 
 def test_browser_tells_of_broken_and_heavy_files(page: Any, tmp_path: Path) -> None:
     page.locator("input[type=file]").first.set_input_files(broken(tmp_path / "b.jpg"))
-    page.get_by_text("b.jpg: not a PNG, JPEG, WebP, TIFF, BMP or GIF image").wait_for()
+    page.get_by_text("b.jpg: not a PNG, JPEG, WebP, HEIC, AVIF, TIFF, BMP or GIF image").wait_for()
     assert "Traceback" not in page.content()
     page.reload()
     (tmp_path / "heavy.png").write_bytes(bytes(2**18 + 1))

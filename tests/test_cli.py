@@ -215,7 +215,7 @@ def test_through_pipes(tmp_path: Path, weights: Path) -> None:
     assert result.stdout == (tmp_path / "out" / "a.png").read_bytes()
 
 
-@pytest.mark.parametrize(("extension", "format"), [("jpg", None), ("png", "webp"), ("tif", None)])
+@pytest.mark.parametrize(("extension", "format"), [("jpg", None), ("png", "webp"), ("tif", None), ("heic", None)])
 def test_standard_output_has_the_format_of_the_input_or_another(
     extension: str, format: str | None, tmp_path: Path, doubling: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -224,7 +224,7 @@ def test_standard_output_has_the_format_of_the_input_or_another(
     assert run("restore", "-", "-o", "-", *(["--format", format] if format else [])) == 0
     (tmp_path / "result").write_bytes(pipe.written.getvalue())
     picture = read_picture(tmp_path / "result")
-    assert picture.format == {"jpg": "JPEG", "tif": "TIFF", "png": "WEBP"}[extension]
+    assert picture.format == {"jpg": "JPEG", "tif": "TIFF", "png": "WEBP", "heic": "HEIF"}[extension]
     assert abs(picture.pixels.astype(int) - 60).max() <= 2  # as near as lossy formats come to a flat grey
 
 
@@ -272,7 +272,7 @@ def test_from_a_pipe_to_an_address(doubling: None, tmp_path: Path, monkeypatch: 
     ("content", "line"),
     [
         (b"", "failed: standard input: the file is empty"),
-        (b"text", "failed: standard input: not a PNG, JPEG, WebP, TIFF, BMP or GIF image"),
+        (b"text", "failed: standard input: not a PNG, JPEG, WebP, HEIC, AVIF, TIFF, BMP or GIF image"),
     ],
 )
 def test_what_comes_through_a_pipe_may_be_no_picture(

@@ -3,6 +3,7 @@ from __future__ import annotations
 import io
 import os
 import struct
+import sys
 import zlib
 from pathlib import Path
 
@@ -58,7 +59,7 @@ def assert_metadata(picture: Picture) -> None:
 @pytest.mark.parametrize("alpha", [False, True])
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize("dtype", DEPTHS)
-@pytest.mark.parametrize("name", ["p.png", "p.tif", "p.webp", "p.jpg"])
+@pytest.mark.parametrize("name", ["p.png", "p.tif", "p.webp", "p.heic", "p.avif", "p.jpg"])
 def test_round_trip(tmp_path, name, dtype, channels, alpha, order):
     exif = make_exif(endian=order)
     lossless = {"lossless": True}
@@ -75,19 +76,19 @@ def test_round_trip(tmp_path, name, dtype, channels, alpha, order):
     if dtype is np.uint16 and not deep:
         expected = np.rint(expected / 257.0).astype(np.uint8)
         expected_alpha = None if expected_alpha is None else np.rint(expected_alpha / 257.0).astype(np.uint8)
-    if name == "p.webp" or (name == "p.tif" and alpha and dtype is np.uint16):  # grey as three equal channels
+    grey_as_colour = name == "p.webp" or (alpha and (name in ("p.heic", "p.avif") or (deep and dtype is np.uint16)))
+    if grey_as_colour and name != "p.png":  # three equal channels
         expected = np.broadcast_to(expected, (*expected.shape[:2], 3))
     assert again.pixels.shape == expected.shape
     assert again.pixels.dtype == expected.dtype
-    if name == "p.jpg":
+    assert (again.alpha is not None) == (alpha and name != "p.jpg")
+    if name in ("p.jpg", "p.heic", "p.avif"):
         assert np.abs(again.pixels.astype(int) - expected).mean() < 12  # noise at quality 95
-        assert again.alpha is None
     else:
         np.testing.assert_array_equal(again.pixels, expected)
         np.testing.assert_array_equal(again.alpha, expected_alpha) if alpha else None
-        assert (again.alpha is not None) == alpha
-    if name == "p.webp":
-        again = Picture(**{**vars(again), "dpi": (300, 150)})  # WebP has no field for it
+    if name in ("p.webp", "p.heic", "p.avif"):
+        again = Picture(**{**vars(again), "dpi": (300, 150)})  # these have no field for it
     assert_metadata(again)
 
 
@@ -181,6 +182,41 @@ def test_format_argument_and_unknown_extension(tmp_path):
         write_picture(tmp_path / "a.jpg", picture, quality=0)
 
 
+def test_heic_keeps_its_sampling_of_colour_and_takes_a_quality(tmp_path):
+    rng = np.random.default_rng(0)
+    array = np.kron(rng.integers(0, 255, (8, 8, 3)), np.ones((9, 9, 1))).astype(np.uint8)
+    write_picture(tmp_path / "fine.heic", Picture(array))
+    fine = read_picture(tmp_path / "fine.heic")
+    assert (fine.format, fine.encoding) == ("HEIF", {"chroma": 444})
+    write_picture(tmp_path / "coarse.heic", Picture(array, format="HEIF", encoding={"chroma": 420}), quality=20)
+    coarse = read_picture(tmp_path / "coarse.heic")
+    assert coarse.encoding == {"chroma": 420}
+    write_picture(tmp_path / "again.heic", coarse)
+    assert read_picture(tmp_path / "again.heic").encoding == {"chroma": 420}
+    errors = [np.abs(picture.pixels.astype(int) - array).mean() for picture in (fine, coarse)]
+    assert errors[0] < 2 < errors[1]
+
+
+@pytest.mark.parametrize("name", ["p.heic", "p.avif"])
+def test_a_high_quality_is_closer_to_the_picture(tmp_path, name):
+    picture = make_picture()
+    errors = []
+    for quality in (30, None, 100):
+        write_picture(tmp_path / name, picture, quality=quality)
+        errors.append(np.abs(read_picture(tmp_path / name).pixels.astype(int) - picture.pixels).mean())
+    assert errors[0] > errors[1] > errors[2]
+
+
+def test_heic_says_what_it_needs(tmp_path, monkeypatch):
+    write_picture(tmp_path / "p.heic", make_picture())
+    (tmp_path / "p.heic").rename(tmp_path / "p.jpg")  # recognised by its content, as everything is
+    monkeypatch.setitem(sys.modules, "pillow_heif", None)
+    for call in (lambda: read_picture(tmp_path / "p.jpg"), lambda: write_picture(tmp_path / "q.heic", make_picture())):
+        with pytest.raises(ImageError, match=r"need pillow-heif: pip install 'lightendiff\[heic\]'"):
+            call()
+    assert not (tmp_path / "q.heic").exists()
+
+
 # -------------------------------------------------------------------------------------------------------- orientation
 
 
@@ -199,7 +235,7 @@ def stored(upright: np.ndarray, orientation: int) -> np.ndarray:
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
-@pytest.mark.parametrize("kind", ["png8", "png16", "tif8", "tif16", "webp", "jpg"])
+@pytest.mark.parametrize("kind", ["png8", "png16", "tif8", "tif16", "webp", "heic", "avif", "jpg"])
 def test_orientation(tmp_path, kind, orientation):
     name, dtype = f"a.{kind.rstrip('168')}", np.uint16 if kind.endswith("16") else np.uint8
     upright = np.zeros((16, 24, 3), dtype)
@@ -208,11 +244,12 @@ def test_orientation(tmp_path, kind, orientation):
     source = Picture(raw, format="WEBP", exif=make_exif(orientation), xmp=XMP, encoding={"lossless": True})
     write_picture(tmp_path / name, source)
     picture = read_picture(tmp_path / name)
-    np.testing.assert_allclose(picture.pixels.astype(int), upright, atol=3 if kind == "jpg" else 0)
-    assert (b'tiff:Orientation="1"' in picture.xmp) == (orientation != 1)
+    lossy = {"jpg": 3, "heic": 12, "avif": 12}.get(kind, 0)
+    np.testing.assert_allclose(picture.pixels.astype(int), upright, atol=lossy)
+    assert (b'tiff:Orientation="1"' in picture.xmp) == (orientation != 1 or kind == "heic")
     write_picture(tmp_path / f"again-{name}", picture)
     again = read_picture(tmp_path / f"again-{name}")
-    np.testing.assert_allclose(again.pixels.astype(int), upright, atol=6 if kind == "jpg" else 0)
+    np.testing.assert_allclose(again.pixels.astype(int), upright, atol=2 * lossy)
     assert_metadata(Picture(**{**vars(again), "icc_profile": ICC, "dpi": (300, 150)}))
 
 
@@ -286,12 +323,13 @@ def test_grey_palette_stays_grey_and_transparent_colours_become_alpha(tmp_path):
 
 def test_first_frame_and_that_is_said(tmp_path):
     frames = [Image.fromarray(make_array(np.uint8, 3, seed=seed)) for seed in range(3)]
-    for name, word in (("a.png", "frame"), ("a.tif", "page"), ("a.webp", "frame"), ("a.gif", "frame")):
+    words = {"a.png": "frame", "a.tif": "page", "a.webp": "frame", "a.gif": "frame", "a.avif": "frame"}
+    for name, word in words.items():
         options = {"lossless": True} if name == "a.webp" else {}
         frames[0].save(tmp_path / name, save_all=True, append_images=frames[1:], **options)
         picture = read_picture(tmp_path / name)
         assert picture.notes == (f"only the first {word} is restored",)
-        if name != "a.gif":
+        if name not in ("a.gif", "a.avif"):
             np.testing.assert_array_equal(picture.pixels, np.asarray(frames[0]))
 
 
@@ -356,7 +394,7 @@ def test_bomb(tmp_path):
     with pytest.raises(ImageError, match=r"bomb\.png: .*limit of 300,000,000"):
         read_picture(tmp_path / "bomb.png")
     write_picture(tmp_path / "a.png", make_picture())
-    for name in ("a.png", "a.tif"):
+    for name in ("a.png", "a.tif", "a.heic", "a.avif"):
         write_picture(tmp_path / name, make_picture(np.uint16))
         with pytest.raises(ImageError, match="11 is more than the limit of 76 pixels"):
             read_picture(tmp_path / name, max_pixels=76)
@@ -364,7 +402,7 @@ def test_bomb(tmp_path):
     assert limit == Image.MAX_IMAGE_PIXELS
 
 
-@pytest.mark.parametrize("extension", ["png", "jpg", "webp", "tif", "bmp"])
+@pytest.mark.parametrize("extension", ["png", "jpg", "webp", "heic", "avif", "tif", "bmp"])
 @pytest.mark.parametrize("dtype", DEPTHS)
 @pytest.mark.filterwarnings("ignore::UserWarning:PIL")
 def test_damaged_files_are_one_line(tmp_path, extension, dtype):
@@ -391,7 +429,7 @@ def test_damaged_files_are_one_line(tmp_path, extension, dtype):
     with pytest.raises(ImageError, match="empty"):
         read_picture(path)
     path.write_bytes(b"just text, whatever its name says")
-    with pytest.raises(ImageError, match="not a PNG, JPEG, WebP, TIFF, BMP or GIF image"):
+    with pytest.raises(ImageError, match="not a PNG, JPEG, WebP, HEIC, AVIF, TIFF, BMP or GIF image"):
         read_picture(path)
     with pytest.raises(ImageError, match="No such file"):
         read_picture(tmp_path / "none.png")

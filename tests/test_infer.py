@@ -134,7 +134,7 @@ def test_failures_are_one_line_each_and_the_rest_goes_on(tmp_path, fake, capsys)
     output = capsys.readouterr()
     assert output.err.splitlines() == [
         f"failed: {bad}: No such file or directory",
-        f"failed: {tmp_path / 'in' / 'b.png'}: not a PNG, JPEG, WebP, TIFF, BMP or GIF image",
+        f"failed: {tmp_path / 'in' / 'b.png'}: not a PNG, JPEG, WebP, HEIC, AVIF, TIFF, BMP or GIF image",
         f"failed: {tmp_path / 'in' / 'c.png'}: the file is empty",
     ]
     assert output.out.startswith("1 restored, 0 skipped, 3 failed")
@@ -269,7 +269,7 @@ def test_the_script_restores_a_folder(tmp_path, weights):
     assert result.returncode == 1, result.stderr
     assert result.stdout.startswith("4 restored, 0 skipped, 1 failed")
     assert result.stderr.splitlines() == [
-        f"failed: {tmp_path / 'in' / 'd.png'}: not a PNG, JPEG, WebP, TIFF, BMP or GIF image"
+        f"failed: {tmp_path / 'in' / 'd.png'}: not a PNG, JPEG, WebP, HEIC, AVIF, TIFF, BMP or GIF image"
     ]
     for name in ("a.png", "b.tif", "c.png", "tiny.jpg"):
         dark, light = (read_picture(tmp_path / folder / name).pixels for folder in ("in", "out"))

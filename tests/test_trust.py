@@ -252,7 +252,7 @@ def test_damaged_weights_give_a_clean_error_or_weights(kind: str, tmp_path: Path
 
 @pytest.mark.filterwarnings("ignore::UserWarning:PIL")
 @pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
-@pytest.mark.parametrize("name", ["p.png", "p.jpg", "p.webp", "p.tif", "p.bmp", "p.gif"])
+@pytest.mark.parametrize("name", ["p.png", "p.jpg", "p.webp", "p.heic", "p.avif", "p.tif", "p.bmp", "p.gif"])
 def test_damaged_pictures_give_a_clean_error_or_a_picture(name: str, tmp_path: Path) -> None:
     path = tmp_path / name
     values = np.random.default_rng(0).integers(0, 90, (30, 40, 3), dtype=np.uint8)

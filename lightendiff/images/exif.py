@@ -52,6 +52,11 @@ def exif_of(image: Image.Image, notes: list[str]) -> tuple[bytes, int]:
         return b"", 1
 
 
+def upright_xmp(xmp: bytes) -> bytes:
+    """The XMP packet with its orientation, where it has one, set to 1."""
+    return re.sub(rb'(tiff:Orientation(?:\s*=\s*["\']|>))[2-8]', rb"\g<1>1", xmp)
+
+
 def valid_dpi(x: Any, y: Any, per_unit: float = 1.0) -> tuple[float, float] | None:
     """(x, y) as dots per inch; None where they are missing or make no sense."""
     with contextlib.suppress(TypeError, ValueError):  # no reason to refuse the picture

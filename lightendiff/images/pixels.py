@@ -11,7 +11,9 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageCms
 
-_DECODERS = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "DIB", "GIF")
+from .heic import is_heic, make_known
+
+_DECODERS = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "DIB", "GIF", "AVIF")
 _PILLOW_LIMIT = threading.Lock()
 
 
@@ -28,11 +30,15 @@ def check_size(width: int, height: int, max_pixels: int) -> None:
 @contextlib.contextmanager
 def loaded(data: bytes, max_pixels: int) -> Iterator[Image.Image]:
     """The image, decoded. Our own limit takes the place of Pillow's, which is global and checked again on the way."""
+    decoders: tuple[str, ...] = _DECODERS
+    if is_heic(data):
+        make_known()
+        decoders = ("HEIF",)
     with contextlib.ExitStack() as stack:
         with _PILLOW_LIMIT:
             pillow_limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, max_pixels
             try:
-                image = stack.enter_context(Image.open(io.BytesIO(data), formats=_DECODERS))
+                image = stack.enter_context(Image.open(io.BytesIO(data), formats=decoders))
                 check_size(*image.size, max_pixels)
                 image.load()
             except Image.DecompressionBombError as error:

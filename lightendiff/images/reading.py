@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import struct
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import Any
 from PIL import Image, JpegImagePlugin
 
 from ..locations import RemotePath, located
-from .exif import exif_of, valid_dpi
+from .exif import exif_of, upright_xmp, valid_dpi
 from .picture import MAX_PIXELS, RAW, ImageError, Picture, reason, shown
 from .pixels import decode_deep, decoded, kept_profile, loaded, split_alpha, turned
 from .png import kept_chunks
@@ -21,11 +20,12 @@ from .tiff import decode_tiff
 
 
 def read_picture(path: str | os.PathLike[str] | RemotePath, *, max_pixels: int = MAX_PIXELS) -> Picture:
-    """Read a PNG, JPEG, WebP, TIFF, BMP or GIF file, recognised by its content; of several frames the first.
+    """Read a PNG, JPEG, WebP, HEIC, AVIF, TIFF, BMP or GIF file, recognised by its content; of several frames the
+    first.
 
     Palettes, 1-bit, CMYK, Lab, 32-bit and floating-point pixels (in [0, 1]) become 8- or 16-bit grey or sRGB. RAW
-    photos, recognised by their names' ends, are developed to 16 bit; that needs rawpy. The path may be an address of a
-    remote file, as in `locations`.
+    photos, recognised by their names' ends, are developed to 16 bit; that needs rawpy, and HEIC pillow-heif. The path
+    may be an address of a remote file, as in `locations`.
     Raises ImageError when the file is missing, damaged, of another kind, or has more than max_pixels pixels.
     """
     try:
@@ -53,10 +53,11 @@ def _decode(data: bytes, max_pixels: int, name: str) -> Picture:
         picture, orientation = _decode_other(data, max_pixels)
     if orientation == 1:
         return picture
-    xmp = re.sub(rb'(tiff:Orientation(?:\s*=\s*["\']|>))[2-8]', rb"\g<1>1", picture.xmp)
     alpha = None if picture.alpha is None else turned(picture.alpha, orientation)
     dpi = picture.dpi if orientation < 5 or picture.dpi is None else picture.dpi[::-1]
-    return replace(picture, pixels=turned(picture.pixels, orientation), alpha=alpha, xmp=xmp, dpi=dpi)
+    return replace(
+        picture, pixels=turned(picture.pixels, orientation), alpha=alpha, xmp=upright_xmp(picture.xmp), dpi=dpi
+    )
 
 
 def _decode_other(data: bytes, max_pixels: int) -> tuple[Picture, int]:
@@ -98,6 +99,8 @@ def _encoding(kind: str, image: Image.Image, data: bytes) -> dict[str, Any]:
         return {"chunks": kept_chunks(data)}
     if kind == "WEBP":
         return {"lossless": data[12:16] == b"VP8L" or (data[12:16] == b"VP8X" and _has_chunk(data, b"VP8L"))}
+    if kind == "HEIF":
+        return {"chroma": image.info.get("chroma", 420)}  # grey has none
     return {}
 
 
