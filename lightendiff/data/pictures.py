@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import glob
 import weakref
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -91,27 +91,27 @@ def read_pictures(paths: Sequence[Path], cached: bool = True) -> list[Stored]:
     return [result for result in results if isinstance(result, Stored)]
 
 
-def list_pictures(folder: str | Path) -> list[Path]:
+def list_pictures(folder: str | Path, suffixes: Collection[str] = SUFFIXES) -> list[Path]:
     """Picture files directly in `folder`, sorted by name; FileNotFoundError or ValueError if there are none."""
     folder = Path(folder)
     if not folder.is_dir():
         raise FileNotFoundError(f"{folder} is not a folder")
     paths = sorted(
-        path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
+        path for path in folder.iterdir() if path.suffix.lower() in suffixes and not path.name.startswith(".")
     )
     if not paths:
-        raise ValueError(f"no pictures in {folder} (looked for {', '.join(sorted(SUFFIXES))})")
+        raise ValueError(f"no pictures in {folder} (looked for {', '.join(sorted(suffixes))})")
     return paths
 
 
-def find_pictures(patterns: str | Sequence[str]) -> list[Path]:
+def find_pictures(patterns: str | Sequence[str], suffixes: Collection[str] = SUFFIXES) -> list[Path]:
     """Pictures of folders and glob patterns, in the order given, each file once."""
     found: dict[Path, None] = {}
     for pattern in [patterns] if isinstance(patterns, str) else patterns:
         if Path(pattern).is_dir():
-            paths = list_pictures(pattern)
+            paths = list_pictures(pattern, suffixes)
         else:
-            paths = [path for path in map(Path, sorted(glob.glob(pattern))) if path.suffix.lower() in SUFFIXES]
+            paths = [path for path in map(Path, sorted(glob.glob(pattern))) if path.suffix.lower() in suffixes]
         if not paths:
             raise ValueError(f"no pictures match {pattern!r}")
         found.update(dict.fromkeys(paths))

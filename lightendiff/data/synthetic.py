@@ -1,8 +1,9 @@
-"""Exposure brackets, rooms and night scenes made of ordinary photos: more than anybody has photographed.
+"""Exposure brackets, rooms and night scenes made of photos and panoramas: more than anybody has photographed.
 
     python -m lightendiff.data.synthetic brackets PHOTO… -o FOLDER [--variants N] [--exclude STEM…]
     python -m lightendiff.data.synthetic rooms PHOTO… -o FOLDER [--variants N] [--exclude STEM…]
     python -m lightendiff.data.synthetic night PHOTO… -o FOLDER [--variants N] [--exclude STEM…]
+    python -m lightendiff.data.synthetic panoramas PANORAMA… -o FOLDER [--variants N] [--exclude STEM…]
     python -m lightendiff.data.synthetic pairs PHOTO… -o FOLDER [--exclude FOLDER…]
 
 All write scene folders as `Brackets` reads them: dark frames, and `reference.jpg`, what they should become. The tones
@@ -12,6 +13,9 @@ save that of *pairs*, which is real.
 A *bracket* begins with a guess of the scene's light: the photo is linearised, what is near white is expanded, and its
 large-scale contrasts are raised. A camera with a random response photographs it at evenly spaced exposures, and their
 fusion (Mertens et al., "Exposure fusion", 2007) is the reference: shadows rise, lights stay.
+
+Of an HDR *panorama* (Radiance's .hdr, equirectangular) the light needn't be guessed: views of it are photographed in
+the same way.
 
 A *night scene* is a daylight photo without its sky: lamps light the ground and are seen, and what was sky is nearly
 black. In the reference the ground is lifted, and the sky stays as dark as it was. A *room* is a photo in the light of
@@ -36,9 +40,12 @@ from ..exposure import GAMMA
 from .camera import Scene, random_response, stops_for, take, to_linear
 from .datasets.source import excluded_names
 from .night import find_sky, night
-from .pictures import check_sizes, exposure_fusion, find_pictures, listing, read_pictures, to_code
+from .panoramas import read_panorama, view
+from .pictures import SUFFIXES, check_sizes, exposure_fusion, find_pictures, listing, read_pictures, to_code
 
 DARKEST, BRIGHTEST = (4.0, 30.0), (150.0, 232.0)  # mean code values of a bracket's first and last frame
+PANORAMA_DARKEST = 10.0, 40.0  # the same of a panorama's first: where lamps are seen, darker ones make a dim fusion,
+PANORAMA_REFERENCE = 75.0  # and with a lower mean than this it is left out
 KEPT_MEANS = 4.0, 130.0  # of the frames that are written, …
 DARK_SHARE = 0.9  # … which are no brighter than this share of their reference's mean
 PAIR_DARKEST, PAIR_SIZE = 3.0, 640  # the lowest mean that is kept of a pair, and its longest side
@@ -46,13 +53,26 @@ JPEG_QUALITY = 94
 
 
 def bracket(photo: np.ndarray, rng: np.random.Generator) -> Scene:
-    """A scene of a well-lit photo (h, w, 3) uint8. Frames that aren't dark are left out after fusion."""
-    light = _spread_light(photo, rng) * np.exp(rng.normal(0, 0.06, 3)).astype(np.float32)
+    """A scene of a well-lit photo (h, w, 3) uint8."""
+    return photographed(_spread_light(photo, rng), rng)
+
+
+def in_panorama(panorama: np.ndarray, rng: np.random.Generator) -> Scene | None:
+    """A scene of a view of a panorama (h, 2h, 3), linear light; None where its fusion stays dim."""
+    scene = photographed(view(panorama, rng), rng, PANORAMA_DARKEST)
+    return scene if scene.reference.mean() >= PANORAMA_REFERENCE else None
+
+
+def photographed(light: np.ndarray, rng: np.random.Generator, darkest: tuple[float, float] = DARKEST) -> Scene:
+    """A scene of linear light (h, w, 3) whose darkest frame has a mean in the range `darkest`. Frames that aren't dark
+    are left out after fusion.
+    """
+    light = light * np.exp(rng.normal(0, 0.06, 3)).astype(np.float32)
     light += rng.uniform(0.0, 0.6) * (light.mean(2, keepdims=True) - light)  # less saturated
     curve = random_response(rng)
-    darkest, brightest = np.exp(rng.uniform(*np.log(DARKEST))), rng.uniform(*BRIGHTEST)
+    first = stops_for(light, curve, np.exp(rng.uniform(*np.log(darkest))))
+    last = stops_for(light, curve, rng.uniform(*BRIGHTEST))
     count = int(rng.integers(6, 10))
-    first, last = stops_for(light, curve, darkest), stops_for(light, curve, brightest)
     shot, read = 10 ** rng.uniform(-5, -3.4), 10 ** rng.uniform(-4.3, -3)
     frames = [take(light * 2**stops, curve, shot, read, rng) for stops in np.linspace(first, last, count)]
     return _dark_ones(frames, KEPT_MEANS[0])
@@ -119,13 +139,15 @@ def _write(folder: Path, scene: Scene) -> None:
 def _scenes(kind: str, photos: Sequence[Path], variants: int) -> Iterator[tuple[str, Scene | None]]:
     """The name of every scene and the scene itself, None where the photo doesn't allow it."""
     for number, path in enumerate(tqdm(photos, unit="photo", disable=None)):
-        photo = read_pictures([path])[0].pixels
+        photo = read_panorama(path) if kind == "panoramas" else read_pictures([path])[0].pixels
         sky = find_sky(photo) if kind == "night" else np.zeros(photo.shape[:2], np.float32)
         for variant in range(variants):
             rng = np.random.default_rng([number, variant])
             name = f"{path.parent.name}_{path.stem}_{variant}"
             if kind == "brackets":
                 yield name, bracket(photo, rng)
+            elif kind == "panoramas":
+                yield name, in_panorama(photo, rng)
             elif sky is not None:
                 yield name, night(photo, sky, rng)
 
@@ -144,7 +166,7 @@ def _scenes_of_pairs(photos: Sequence[Path]) -> Iterator[tuple[str, Scene | None
 
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m lightendiff.data.synthetic", description=__doc__.split("\n")[0])
-    parser.add_argument("kind", choices=("brackets", "rooms", "night", "pairs"))
+    parser.add_argument("kind", choices=("brackets", "rooms", "night", "panoramas", "pairs"))
     parser.add_argument("photos", nargs="+", help="files, folders or glob patterns; for pairs, two in every folder")
     parser.add_argument(
         "--exclude", nargs="+", default=[], metavar="NAME", help="stems, or pairs' folders, to leave out"
@@ -154,7 +176,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     args = parser.parse_args(arguments)
     made = 0
     try:
-        names = {path: path.parent.name if args.kind == "pairs" else path.stem for path in find_pictures(args.photos)}
+        found = find_pictures(args.photos, {".hdr"} if args.kind == "panoramas" else SUFFIXES)
+        names = {path: path.parent.name if args.kind == "pairs" else path.stem for path in found}
         excluded = excluded_names(args.exclude, names.values(), "the photos")
         photos = [path for path, name in names.items() if name not in excluded]
         scenes = _scenes_of_pairs(photos) if args.kind == "pairs" else _scenes(args.kind, photos, args.variants)
