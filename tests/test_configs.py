@@ -19,7 +19,8 @@ from lightendiff.pipeline import SHIPPED_WEIGHTS
 from lightendiff.training import AveragedExport, ContentTransfer, LatentDiffusion, PictureGrid
 
 ROOT = Path(__file__).parents[1]
-OTHER_PHOTOS = ("data/published", "data/synthetic", "data/pairs", "data/rooms", "data/night")  # from elsewhere
+# from elsewhere
+OTHER_PHOTOS = ("data/published", "data/synthetic", "data/views", "data/pairs", "data/rooms", "data/night")
 CONFIGS = {path.stem: path for path in sorted((ROOT / "configs").glob("*.yaml"))}
 CONTENTS: dict[str, dict[str, Any]] = {name: yaml.safe_load(path.read_text()) for name, path in CONFIGS.items()}
 
@@ -116,6 +117,14 @@ def test_published_brackets_are_as_many_as_the_documents_say() -> None:
     assert len({row["scene"] for row in rows}) == len(rows) == 160
     assert len({row["repository"] for row in rows}) == 69
     assert all(len(row["frames"].split("; ")) > 1 for row in rows)
+
+
+def test_panoramas_are_as_many_as_the_documents_say() -> None:
+    with open(ROOT / "docs" / "panoramas.csv", newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert len({row["panorama"] for row in rows}) == len(rows) == 110
+    assert len({row["repository"] for row in rows}) == 45
+    assert all(row["file"].endswith(".hdr") for row in rows)
 
 
 def test_paper_is_trained_as_published(build: Any) -> None:
