@@ -21,7 +21,7 @@ from .tiff import encode_tiff
 _LARGEST_SIDE = {"JPEG": 65_500, "WEBP": 16_383}
 _JPEG_SEGMENT = 65_533  # bytes that fit into one JPEG marker segment
 _DEFAULT_QUALITY = 95
-_SAME_IN_HEIC, _SAME_IN_AVIF = 75, 90  # what keeps a photo about as well
+_SAME_IN_HEIC, _SAME_IN_AVIF = 75, 90  # what keeps a photo about as well as 95 in JPEG
 
 
 def write_picture(
@@ -124,7 +124,7 @@ def encode_webp(array: np.ndarray, picture: Picture, quality: int | None, notes:
 def encode_heic(array: np.ndarray, picture: Picture, quality: int | None, notes: list[str]) -> bytes:
     make_known()
     options: dict[str, Any] = {"quality": quality or _SAME_IN_HEIC, "chroma": picture.encoding.get("chroma", 444)}
-    options |= {"enc_params": {"preset": "ultrafast"}}  # a fifth of the time for the same quality in files no larger
+    options |= {"enc_params": {"preset": "ultrafast"}}  # a seventh of the time, for files a sixth larger
     picture = replace(picture, xmp=upright_xmp(picture.xmp))  # pillow-heif would turn the pixels by it
     return saved(_without_grey_alpha(array), "HEIF", **options, **_metadata(picture))
 
