@@ -19,7 +19,7 @@ from lightendiff.pipeline import SHIPPED_WEIGHTS
 from lightendiff.training import AveragedExport, ContentTransfer, LatentDiffusion, PictureGrid
 
 ROOT = Path(__file__).parents[1]
-# from elsewhere
+# folders of photos from elsewhere
 OTHER_PHOTOS = ("data/published", "data/synthetic", "data/views", "data/pairs", "data/rooms", "data/night")
 CONFIGS = {path.stem: path for path in sorted((ROOT / "configs").glob("*.yaml"))}
 CONTENTS: dict[str, dict[str, Any]] = {name: yaml.safe_load(path.read_text()) for name, path in CONFIGS.items()}
@@ -111,17 +111,21 @@ def test_scenes_are_made_of_no_picture_that_is_kept_out() -> None:
     assert " Museum1 " in training  # the same scene as scene067
 
 
+def listed(name: str) -> list[dict[str, str]]:
+    """The rows of a table in docs/."""
+    with open(ROOT / "docs" / f"{name}.csv", newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
 def test_published_brackets_are_as_many_as_the_documents_say() -> None:
-    with open(ROOT / "docs" / "published_brackets.csv", newline="", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
+    rows = listed("published_brackets")
     assert len({row["scene"] for row in rows}) == len(rows) == 160
     assert len({row["repository"] for row in rows}) == 69
     assert all(len(row["frames"].split("; ")) > 1 for row in rows)
 
 
 def test_panoramas_are_as_many_as_the_documents_say() -> None:
-    with open(ROOT / "docs" / "panoramas.csv", newline="", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
+    rows = listed("panoramas")
     assert len({row["panorama"] for row in rows}) == len(rows) == 110
     assert len({row["repository"] for row in rows}) == 45
     assert all(row["file"].endswith(".hdr") for row in rows)

@@ -76,8 +76,8 @@ def test_round_trip(tmp_path, name, dtype, channels, alpha, order):
     if dtype is np.uint16 and not deep:
         expected = np.rint(expected / 257.0).astype(np.uint8)
         expected_alpha = None if expected_alpha is None else np.rint(expected_alpha / 257.0).astype(np.uint8)
-    grey_as_colour = name == "p.webp" or (alpha and (name in ("p.heic", "p.avif") or (deep and dtype is np.uint16)))
-    if grey_as_colour and name != "p.png":  # three equal channels
+    colour_with_alpha = name in ("p.heic", "p.avif") or (name == "p.tif" and dtype is np.uint16)
+    if name == "p.webp" or (alpha and colour_with_alpha):  # grey as three equal channels
         expected = np.broadcast_to(expected, (*expected.shape[:2], 3))
     assert again.pixels.shape == expected.shape
     assert again.pixels.dtype == expected.dtype

@@ -60,11 +60,16 @@ class Stored:
 _shared: weakref.WeakValueDictionary[tuple[str, int, int, bool], Stored] = weakref.WeakValueDictionary()
 
 
-def _decode(path: Path) -> np.ndarray:
-    """(h,w,3) uint8 RGB, upright; ValueError if the file is no picture."""
+def load_bgr(path: Path, flags: int) -> np.ndarray | None:
+    """What OpenCV, with its flags for reading, makes of a file; None if that is no picture."""
     # imdecode rather than imread: imread can't open paths with non-ASCII letters on Windows
     data = np.fromfile(path, np.uint8)
-    pixels = cv2.imdecode(data, cv2.IMREAD_COLOR) if data.size else None
+    return cv2.imdecode(data, flags) if data.size else None
+
+
+def _decode(path: Path) -> np.ndarray:
+    """(h,w,3) uint8 RGB, upright; ValueError if the file is no picture."""
+    pixels = load_bgr(path, cv2.IMREAD_COLOR)
     if pixels is None:
         raise ValueError(f"{path} can't be read as a picture")
     return cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB)

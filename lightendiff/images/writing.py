@@ -20,8 +20,7 @@ from .tiff import encode_tiff
 
 _LARGEST_SIDE = {"JPEG": 65_500, "WEBP": 16_383}
 _JPEG_SEGMENT = 65_533  # bytes that fit into one JPEG marker segment
-_DEFAULT_QUALITY = 95
-_SAME_IN_HEIC, _SAME_IN_AVIF = 75, 90  # what keeps a photo about as well as 95 in JPEG
+_DEFAULT_QUALITY = {"JPEG": 95, "WEBP": 95, "HEIF": 75, "AVIF": 90}  # these keep a photo about as well
 
 
 def write_picture(
@@ -102,7 +101,7 @@ def encode_jpeg(array: np.ndarray, picture: Picture, quality: int | None, notes:
     if quality is None and source.get("qtables"):
         options |= {"qtables": source["qtables"]}
     else:
-        options |= {"quality": quality or _DEFAULT_QUALITY}
+        options |= {"quality": quality or _DEFAULT_QUALITY["JPEG"]}
     if array.shape[2] == 3:
         options |= {"subsampling": source.get("subsampling", 2 if quality and quality < 90 else 0)}
     if len(exif) <= _JPEG_SEGMENT:
@@ -115,7 +114,7 @@ def encode_jpeg(array: np.ndarray, picture: Picture, quality: int | None, notes:
 
 
 def encode_webp(array: np.ndarray, picture: Picture, quality: int | None, notes: list[str]) -> bytes:
-    options: dict[str, Any] = {"quality": quality or _DEFAULT_QUALITY}
+    options: dict[str, Any] = {"quality": quality or _DEFAULT_QUALITY["WEBP"]}
     if quality is None and picture.encoding.get("lossless"):
         options = {"lossless": True, "exact": True}
     return saved(_without_grey_alpha(array), "WEBP", **options, **_metadata(picture))
@@ -123,8 +122,11 @@ def encode_webp(array: np.ndarray, picture: Picture, quality: int | None, notes:
 
 def encode_heic(array: np.ndarray, picture: Picture, quality: int | None, notes: list[str]) -> bytes:
     make_known()
-    options: dict[str, Any] = {"quality": quality or _SAME_IN_HEIC, "chroma": picture.encoding.get("chroma", 444)}
-    options |= {"enc_params": {"preset": "ultrafast"}}  # a seventh of the time, for files a sixth larger
+    options: dict[str, Any] = {
+        "quality": quality or _DEFAULT_QUALITY["HEIF"],
+        "chroma": picture.encoding.get("chroma", 444),
+        "enc_params": {"preset": "ultrafast"},  # a seventh of the time, for files a sixth larger
+    }
     picture = replace(picture, xmp=upright_xmp(picture.xmp))  # pillow-heif would turn the pixels by it
     return saved(_without_grey_alpha(array), "HEIF", **options, **_metadata(picture))
 
@@ -132,7 +134,7 @@ def encode_heic(array: np.ndarray, picture: Picture, quality: int | None, notes:
 def encode_avif(array: np.ndarray, picture: Picture, quality: int | None, notes: list[str]) -> bytes:
     colour = "4:2:0" if quality and quality < 80 else "4:4:4"
     options: dict[str, Any] = {"subsampling": "4:0:0" if array.shape[2] == 1 else colour}
-    options |= {"quality": quality or _SAME_IN_AVIF, "speed": 8}
+    options |= {"quality": quality or _DEFAULT_QUALITY["AVIF"], "speed": 8}
     return saved(_without_grey_alpha(array), "AVIF", **options, **_metadata(picture))
 
 
