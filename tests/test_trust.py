@@ -92,6 +92,14 @@ def whole(source: Path, out: Path) -> list[str]:
     return names
 
 
+def wait_for_pictures(out: Path, count: int) -> None:
+    """Until a run has written as many, however slow the machine is."""
+    deadline = time.monotonic() + 60
+    while len(list(out.glob("*.png"))) < count:
+        assert time.monotonic() < deadline
+        time.sleep(0.001)
+
+
 def test_a_run_killed_at_any_moment_leaves_whole_files_and_the_next_one_completes_it(
     pictures: Path, start: Callable[..., Fork], tmp_path: Path
 ) -> None:
@@ -100,7 +108,8 @@ def test_a_run_killed_at_any_moment_leaves_whole_files_and_the_next_one_complete
         out = tmp_path / str(trial)
         kind = KINDS[trial % len(KINDS)]
         process = start(pictures, out)
-        time.sleep(moments.uniform(0.0, 0.15))
+        wait_for_pictures(out, moments.randrange(PICTURES))
+        time.sleep(moments.uniform(0.0, 0.02))  # two or three pictures' time
         os.kill(process.id, kind)
         told = time.perf_counter()
         code, output = process.wait(), process.output.read_text()
