@@ -22,6 +22,7 @@ from .restorer import Restorer
 
 CONFIG_NAME = "config.json"
 WEIGHTS_NAME = "model.safetensors"
+LIGHTNING_KEY = "pytorch-lightning_version"  # in every checkpoint of Lightning's
 MAX_LISTED = 12  # names in a message before it only counts
 
 # Our names -> those of the published checkpoint: the first row whose pattern matches whole dotted parts at the start
@@ -154,6 +155,11 @@ def _load_folder(config_path: Path, weights_path: Path) -> Restorer:
 
 def _load_published(path: Path) -> Restorer:
     content = unpickle(path)
+    if isinstance(content, Mapping) and LIGHTNING_KEY in content:
+        raise CheckpointError(
+            f"{path}: a checkpoint of train.py, to go on training from; what was exported beside it restores pictures, "
+            "or what `lightendiff convert` makes of it"
+        )
     weights = content.get("state_dict") if isinstance(content, Mapping) else None
     if not isinstance(weights, Mapping) or not all(isinstance(tensor, Tensor) for tensor in weights.values()):
         raise CheckpointError(f"{path}: not a LightenDiffusion checkpoint: it has no state_dict of tensors")

@@ -93,12 +93,12 @@ def _run(args: argparse.Namespace, error: Callable[[str], NoReturn]) -> int | No
 
     from . import folder
 
-    rank, processes = (int(os.environ.get(name, default)) for name, default in (("RANK", "0"), ("WORLD_SIZE", "1")))
+    rank, processes = share = _share(error)
     try:
         planned = folder.plan(
             args.input,
             args.output,
-            share=(rank, processes),
+            share=share,
             recursive=args.recursive,
             format=args.format,
             suffix=args.suffix,
@@ -143,6 +143,18 @@ def _run(args: argparse.Namespace, error: Callable[[str], NoReturn]) -> int | No
         return None
     # torchrun ends all processes when one exits with anything but 0, and their pictures needn't suffer for that.
     return FAILED if summary.failed and "TORCHELASTIC_RUN_ID" not in os.environ else 0
+
+
+def _share(error: Callable[[str], NoReturn]) -> tuple[int, int]:
+    """Which of how many processes this is, as torchrun and job arrays say it, counted from 0."""
+    given = {name: os.environ[name] for name in ("RANK", "WORLD_SIZE") if name in os.environ}
+    if not given:
+        return 0, 1
+    numbers = [int(value) for value in given.values() if value.isdecimal()]
+    if len(numbers) < 2 or not numbers[0] < numbers[1]:
+        shown = " ".join(f"{name}={value}" for name, value in given.items())
+        error(f"expected RANK from 0 to below WORLD_SIZE in the environment, or neither of them, got {shown}")
+    return numbers[0], numbers[1]
 
 
 def load_pipeline(args: argparse.Namespace, error: Callable[[str], NoReturn]) -> LightenPipeline:

@@ -88,7 +88,7 @@ def _from_pil(image: Image.Image, name: str) -> Pixels:
     if 0 in image.size:
         raise ValueError(f"{name}: expected at least one pixel, got a PIL image of size {image.size}")
     working = {"1": "L", "P": "RGB", "PA": "RGBA"}.get(mode, mode)
-    if "transparency" in image.info and working in ("L", "RGB"):
+    if image.has_transparency_data and working in ("L", "RGB"):
         working += "A"  # the colour that it names won't be the same after restoring
     array = np.asarray(image if working == mode else image.convert(working))
     if mode == "I":

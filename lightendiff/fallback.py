@@ -72,9 +72,10 @@ def restore(
 
 
 def ran_out_of_memory(error: BaseException) -> bool:
-    """Whether that is what an exception means; on the CPU, PyTorch has no type of its own for it."""
-    known = (torch.OutOfMemoryError, MemoryError)
-    return isinstance(error, known) or "can't allocate memory" in str(error) or "not enough memory" in str(error)
+    """Whether that is what an exception means; on the CPU and on MPS, and within cuDNN, it has no type of its own."""
+    message = str(error).lower()
+    words = ("out of memory", "can't allocate memory", "not enough memory", "alloc_failed", "bad_alloc")
+    return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or any(word in message for word in words)
 
 
 def _smaller(restorer: Restorer, dark: Tensor, tile: int | None) -> int | None:

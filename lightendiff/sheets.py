@@ -9,6 +9,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from .images import Picture, write_picture
+
 _BACKGROUND = (38, 38, 38)  # dark enough to judge dark pictures against, light enough to see where they end
 _TEXT = (225, 225, 225)
 _GAP = 8  # pixels around every picture
@@ -79,9 +81,9 @@ def contact_sheet(
 
 
 def save_sheet(path: str | Path, sheet: np.ndarray, quality: int = 90) -> None:
-    """Write a sheet (H, W, 3) uint8 in the format that the extension says, making the folder if it is missing."""
+    """Write a sheet (H, W, 3) uint8 as `write_picture` does, making the folder if it is missing."""
     Path(path).parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(sheet).save(path, quality=quality)
+    write_picture(path, Picture(sheet), quality=quality)
 
 
 def _shrunk(pixels: np.ndarray, size: tuple[int, int]) -> Image.Image:

@@ -236,6 +236,8 @@ def test_damaged_files(published: dict[str, torch.Tensor], tmp_path: Path) -> No
     torch.save({"state_dict": published}, tmp_path / "whole")
     whole = (tmp_path / "whole").read_bytes()
     torch.save({"state_dict": published}, tmp_path / "old", _use_new_zipfile_serialization=False)
+    torch.save({"pytorch-lightning_version": "2.6", "state_dict": {}}, tmp_path / "last.ckpt")
+    assert "a checkpoint of train.py, to go on training from" in error(tmp_path / "last.ckpt")
     old = (tmp_path / "old").read_bytes()
     broken = {
         "cut": whole[: len(whole) // 2],

@@ -349,6 +349,19 @@ def test_evaluate_as_is(pairs: Path, capsys: pytest.CaptureFixture[str], monkeyp
     assert read_picture(pairs / "new" / "sheet.png").pixels.shape[1] == 2 * 488 + 8
 
 
+def test_figures_are_printed_whatever_the_code_page_and_before_the_sheet(pairs: Path, tmp_path: Path) -> None:
+    words = ["evaluate", pairs / "dark", pairs / "high", "--as-is", "--sheet", tmp_path / "dark.png" / "sheet.heic"]
+    (tmp_path / "dark.png").touch()  # no folder, so that the sheet can't be written
+    done = subprocess.run(
+        [sys.executable, "-m", "lightendiff", *map(str, words)],
+        env={**os.environ, "PYTHONIOENCODING": "cp1252"},
+        capture_output=True,
+        encoding="cp1252",
+    )
+    assert done.returncode == 1
+    assert "| plain | " in done.stdout
+
+
 def test_evaluate_restores(pairs: Path, weights: Path, capsys: pytest.CaptureFixture[str]) -> None:
     from lightendiff import LightenPipeline
 

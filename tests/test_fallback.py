@@ -75,6 +75,21 @@ def test_other_errors_are_not_tried_again(limited: Limited) -> None:
     assert not ran_out_of_memory(ValueError("no"))
 
 
+@pytest.mark.parametrize(
+    "message",
+    [
+        "MPS backend out of memory (MPS allocated: 6.05 GB, other allocations: 1.02 GB, max allowed: 9.07 GB)",
+        "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`",
+        "cuDNN error: CUDNN_STATUS_ALLOC_FAILED",
+        "CUDA error: out of memory",
+        "DefaultCPUAllocator: can't allocate memory: you tried to allocate 8 bytes",
+        "std::bad_alloc",
+    ],
+)
+def test_memory_that_ran_out_without_a_type_of_its_own(message: str) -> None:
+    assert ran_out_of_memory(RuntimeError(message))
+
+
 def test_float32_takes_over_where_a_lower_precision_fails(limited: Limited) -> None:
     expected = limited(dark(), generator=generators(), **OPTIONS)
     limited.autocast_dtype, limited.coarse = torch.bfloat16, True

@@ -4,13 +4,15 @@ import io
 import os
 import struct
 import sys
+import threading
 import zlib
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image, ImageCms, JpegImagePlugin, TiffImagePlugin
-from PIL.PngImagePlugin import PngInfo
+from PIL.PngImagePlugin import PngImageFile, PngInfo
 
 from lightendiff.images import ImageError, Picture, read_picture, shown, write_picture
 
@@ -207,6 +209,53 @@ def test_a_high_quality_is_closer_to_the_picture(tmp_path, name):
     assert errors[0] > errors[1] > errors[2]
 
 
+@pytest.mark.parametrize("name", ["p.heic", "p.avif"])
+def test_colour_spaces_without_a_profile_get_one(tmp_path, name):
+    write_picture(tmp_path / name, Picture(np.full((64, 64, 3), (234, 51, 35), np.uint8)))  # sRGB's red in Display P3
+    data = bytearray((tmp_path / name).read_bytes())
+    at = data.index(b"colrnclx") + 8
+    assert read_picture(tmp_path / name).icc_profile == b""
+
+    def described(primaries: int, curve: int) -> Picture:
+        struct.pack_into(">HH", data, at, primaries, curve)
+        (tmp_path / name).write_bytes(data)
+        return read_picture(tmp_path / name)
+
+    picture = described(12, 13)
+    assert picture.notes == ()
+    shown = ImageCms.profileToProfile(
+        Image.fromarray(picture.pixels), io.BytesIO(picture.icc_profile), ImageCms.createProfile("sRGB")
+    )
+    assert shown is not None
+    np.testing.assert_allclose(np.asarray(shown).reshape(-1, 3).mean(0), (255, 0, 0), atol=4)
+    assert "Display P3" in ImageCms.getProfileDescription(ImageCms.ImageCmsProfile(io.BytesIO(picture.icc_profile)))
+    for other in ("q.heic", "q.avif", "q.png"):
+        assert write_picture(tmp_path / other, picture) == ()
+        assert read_picture(tmp_path / other).icc_profile == picture.icc_profile
+    hdr = described(9, 16)
+    assert hdr.notes == ("the brightness curve PQ (HDR) is read as sRGB's, which changes its look",)
+    assert hdr.icc_profile not in (b"", picture.icc_profile)
+
+
+def test_ten_bits_are_said_to_become_eight(tmp_path):
+    pillow_heif = pytest.importorskip("pillow_heif")
+    pixels = make_array(np.uint16, 3, (64, 64))
+    pillow_heif.from_bytes("RGB;16", (64, 64), pixels.tobytes()).save(tmp_path / "deep.heic")
+    picture = read_picture(tmp_path / "deep.heic")
+    assert picture.pixels.dtype == np.uint8
+    assert picture.notes == ("10 bit is rounded to 8",)
+
+
+def test_a_motion_photo_without_its_video_does_not_claim_one(tmp_path):
+    xmp = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><r GCamera:MotionPhoto="1" GCamera:MotionPhotoVersion="1"/></x:xmpmeta>'
+    write_picture(tmp_path / "m.jpg", make_picture(xmp=xmp))
+    with open(tmp_path / "m.jpg", "ab") as file:
+        file.write(b"a video")
+    picture = read_picture(tmp_path / "m.jpg")
+    assert picture.notes == ("a motion photo's video is left out",)
+    assert picture.xmp == xmp.replace(b'MotionPhoto="1"', b'MotionPhoto="0"')
+
+
 def test_heic_says_what_it_needs(tmp_path, monkeypatch):
     write_picture(tmp_path / "p.heic", make_picture())
     (tmp_path / "p.heic").rename(tmp_path / "p.jpg")  # recognised by its content, as everything is
@@ -265,6 +314,18 @@ def test_orientation_agrees_with_pillow(tmp_path, orientation):
         )
 
 
+@pytest.mark.parametrize("endian", ["<", ">"])
+@pytest.mark.parametrize(("kind", "code"), [(1, "B"), (4, "I")])
+def test_orientation_as_a_number_of_another_size(tmp_path, endian, kind, code):
+    block = bytearray(make_exif(6, endian))
+    at = block.index(struct.pack(endian + "HH", ORIENTATION, 3))
+    struct.pack_into(endian + "HHI", block, at, ORIENTATION, kind, 1)
+    block[at + 8 : at + 12] = struct.pack(endian + code, 6).ljust(4, b"\0")
+    picture = make_picture()
+    write_picture(tmp_path / "turned.png", Picture(picture.pixels, exif=bytes(block)))
+    assert read_picture(tmp_path / "turned.png").pixels.shape == (7, 11, 3)
+
+
 def test_thumbnail_is_dropped_and_the_rest_unmoved(tmp_path):
     from lightendiff.images.exif import reset_orientation
 
@@ -319,6 +380,12 @@ def test_grey_palette_stays_grey_and_transparent_colours_become_alpha(tmp_path):
     assert alpha is not None
     assert alpha[2, 3] == 0
     assert (alpha == 0).sum() == 1
+    deep = make_array(np.uint16, 1)[..., 0]
+    Image.fromarray(deep).save(tmp_path / "deep.png", transparency=int(deep[2, 3]))
+    picture = read_picture(tmp_path / "deep.png")
+    np.testing.assert_array_equal(picture.pixels[..., 0], deep)
+    assert picture.alpha is not None
+    np.testing.assert_array_equal(picture.alpha, np.where(deep == deep[2, 3], 0, 65535))
 
 
 def test_first_frame_and_that_is_said(tmp_path):
@@ -399,6 +466,21 @@ def test_bomb(tmp_path):
         with pytest.raises(ImageError, match="11 is more than the limit of 76 pixels"):
             read_picture(tmp_path / name, max_pixels=76)
         assert read_picture(tmp_path / name, max_pixels=77).pixels.shape == (11, 7, 3)
+    assert limit == Image.MAX_IMAGE_PIXELS
+
+
+def test_pictures_are_decoded_side_by_side(tmp_path, monkeypatch):
+    write_picture(tmp_path / "a.png", make_picture())
+    limit, together, load = Image.MAX_IMAGE_PIXELS, threading.Barrier(3), PngImageFile.load
+
+    def load_together(self):
+        together.wait(timeout=30)  # until three are decoded at a time
+        return load(self)
+
+    monkeypatch.setattr(PngImageFile, "load", load_together)
+    with ThreadPoolExecutor(3) as pool:
+        pictures = list(pool.map(read_picture, [tmp_path / "a.png"] * 3))
+    assert len(pictures) == 3
     assert limit == Image.MAX_IMAGE_PIXELS
 
 

@@ -352,3 +352,21 @@ def test_several_processes_restore_every_picture_once(tmp_path, weights, forks, 
     assert run(tmp_path / "in", "-o", single, *options) == 0
     for name in names:
         assert np.array_equal(read_picture(single / name).pixels, read_picture(tmp_path / "out" / name).pixels)
+
+
+@pytest.mark.parametrize(
+    ("rank", "processes", "told"),
+    [("3", "3", "got RANK=3 WORLD_SIZE=3"), ("1", None, "got RANK=1"), ("-1", "2", "got RANK=-1 WORLD_SIZE=2"),
+     ("sergeant", "2", "got RANK=sergeant WORLD_SIZE=2"), (None, "2", "got WORLD_SIZE=2")],
+)  # fmt: skip
+def test_no_picture_is_lost_to_a_wrong_rank(tmp_path, fake, monkeypatch, capsys, rank, processes, told):
+    save(tmp_path / "in" / "a.png")
+    for name, value in (("RANK", rank), ("WORLD_SIZE", processes)):
+        if value is None:
+            monkeypatch.delenv(name, raising=False)
+        else:
+            monkeypatch.setenv(name, value)
+    with pytest.raises(SystemExit, match="2"):
+        run(tmp_path / "in", "-o", tmp_path / "out")
+    assert capsys.readouterr().err.splitlines()[-1].endswith(told)
+    assert not (tmp_path / "out").exists()

@@ -93,6 +93,15 @@ def test_probability_and_darkness(pipe: LightenPipeline) -> None:
         LightenTransform(dark_below=60)
 
 
+@pytest.mark.parametrize(("mode", "white"), [("I;16", 65535), ("I", 65535), ("F", 1.0), ("L", 255)])
+def test_darkness_of_pictures_of_any_depth(pipe: LightenPipeline, mode: str, white: float) -> None:
+    rng, transform = np.random.default_rng(0), LightenTransform(pipe, dark_below=0.3)
+    dtype = {"I;16": np.uint16, "I": np.int32, "F": np.float32, "L": np.uint8}[mode]
+    for mean, restores in ((0.1, True), (0.8, False)):
+        array = (rng.uniform(mean - 0.1, mean + 0.1, (16, 24)) * white).astype(dtype)
+        assert np.array_equal(np.asarray(transform(PIL.Image.fromarray(array))), array) != restores
+
+
 class Pictures(Dataset[Any]):
     def __init__(self, weights: str) -> None:
         self.transform = v2.Compose([LightenTransform(weights), v2.ToDtype(torch.float32, scale=True)])
@@ -129,6 +138,13 @@ def module(config: RestorerConfig = PRESETS["tiny"], **options: Any) -> LightenM
     restorer = Restorer(replace(config, context=256))
     torch.nn.init.normal_(restorer.unet.conv_out.weight, std=0.05)
     return LightenModule(restorer, **options)
+
+
+def test_a_restorer_keeps_its_own_precision() -> None:
+    restorer = module().restorer
+    restorer.autocast_dtype = torch.bfloat16
+    assert LightenModule(restorer).restorer.autocast_dtype is None
+    assert restorer.autocast_dtype == torch.bfloat16
 
 
 def test_a_batch_is_restored_picture_by_picture() -> None:

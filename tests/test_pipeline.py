@@ -235,6 +235,14 @@ def test_a_transparent_colour_becomes_alpha(pipe: LightenPipeline, mode: str, ke
     assert np.array_equal(np.asarray(result)[..., -1], expected)
 
 
+def test_a_palette_with_alpha_keeps_it(pipe: LightenPipeline) -> None:
+    array = make_array(9, 14, 4)
+    array[..., 3] = np.where(np.arange(14) < 5, 0, 255)
+    result = pipe(Image.fromarray(array).quantize(8))
+    assert result.mode == "RGBA"
+    assert np.array_equal(np.asarray(result)[..., 3] < 128, array[..., 3] < 128)
+
+
 # ---- lists, batches, seeds, generators
 
 

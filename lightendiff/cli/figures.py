@@ -96,13 +96,13 @@ def evaluate(args: argparse.Namespace, error: Callable[[str], NoReturn]) -> int:
         for index in tqdm(range(len(pairs)), unit="image", disable=None, file=sys.stderr, leave=False):
             rows.append(measured(index, pairs.pair(index), answer, measures))
             write(rows[-1])
-    if args.sheet:
-        save_sheet(args.sheet, sheet(rows, pairs, answer, restored=not args.as_is))
     how = "compared as they are"
     if not args.as_is:
         seconds = statistics.median(row.seconds for row in rows)
         how = f"restored with {args.weights or 'the shipped weights'}, {seconds:.3f} s each (median)"
-    print(summary(rows, measures, how))
+    print(summary(rows, measures, how), flush=True)
+    if args.sheet:
+        save_sheet(args.sheet, sheet(rows, pairs, answer, restored=not args.as_is))
     return 0
 
 

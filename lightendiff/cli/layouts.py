@@ -21,6 +21,7 @@ from torch import Tensor
 from .. import hub
 from ..atomic import replace_files
 from ..checkpoints import (
+    LIGHTNING_KEY,
     WEIGHTS_NAME,
     CheckpointError,
     fill,
@@ -32,7 +33,6 @@ from ..checkpoints import (
 from ..models.presets import PRESETS, PresetName, RestorerConfig
 from ..restorer import Restorer
 
-_LIGHTNING = b"pytorch-lightning_version"  # a key of every checkpoint of Lightning's
 _LARGEST_NAMES = 2**26  # bytes of that file
 _OWN = "restorer."  # train.py's modules hold the network under this name
 _SAMPLING = ("num_inference_steps", "start_timestep")  # what else than the preset a run's configuration may say
@@ -109,7 +109,9 @@ def _is_lightning(path: Path) -> bool:
     try:
         with zipfile.ZipFile(path) as content:
             names = [each for each in content.infolist() if each.filename.endswith("/data.pkl")]
-            return any(_LIGHTNING in content.read(each) for each in names if each.file_size < _LARGEST_NAMES)
+            return any(
+                LIGHTNING_KEY.encode() in content.read(each) for each in names if each.file_size < _LARGEST_NAMES
+            )
     except Exception:  # damaged, which `load_restorer` will say
         return False
 

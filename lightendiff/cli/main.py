@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import sys
 import textwrap
@@ -91,5 +92,7 @@ def one_line(error: Exception) -> str:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code. Wrong arguments raise SystemExit(2), as argparse does."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # ΔE isn't in every code page, and no result is lost for that
     args = build_parser().parse_args(argv)
     return args.run(args)

@@ -32,7 +32,9 @@ def reset_orientation(tiff: bytes, drop_thumbnail: bool = False) -> tuple[bytes,
     for tag, position in directory_entries(tiff, order):
         end = position + 12
         if tag == _ORIENTATION:
-            (orientation,) = struct.unpack_from(order + "H", tiff, position + 8)
+            (kind,) = struct.unpack_from(order + "H", tiff, position + 2)
+            code = {1: "B", 4: "I"}.get(kind, "H")  # some programs write a BYTE or LONG where SHORT is prescribed
+            (orientation,) = struct.unpack_from(order + code, tiff, position + 8)
             struct.pack_into(order + "HIHH", patched, position + 2, 3, 1, 1, 0)
     if drop_thumbnail and end + 4 <= len(patched):
         struct.pack_into(order + "I", patched, end, 0)  # the second directory is the thumbnail's
@@ -55,6 +57,14 @@ def exif_of(image: Image.Image, notes: list[str]) -> tuple[bytes, int]:
 def upright_xmp(xmp: bytes) -> bytes:
     """The XMP packet with its orientation, where it has one, set to 1."""
     return re.sub(rb'(tiff:Orientation(?:\s*=\s*["\']|>))[2-8]', rb"\g<1>1", xmp)
+
+
+def still_xmp(xmp: bytes, notes: list[str]) -> bytes:
+    """The XMP packet without the claim that a video follows the photo, which is left out."""
+    still, count = re.subn(rb'(Camera:(?:MotionPhoto|MicroVideo)(?:\s*=\s*["\']|>))1', rb"\g<1>0", xmp)
+    if count:
+        notes.append("a motion photo's video is left out")
+    return still
 
 
 def valid_dpi(x: Any, y: Any, per_unit: float = 1.0) -> tuple[float, float] | None:

@@ -14,7 +14,7 @@ MAX_PIXELS = 300_000_000  # larger pictures are taken for decompression bombs; t
 FORMATS = {  # the formats that can be written, by extension
     ".png": "PNG", ".apng": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".jpe": "JPEG", ".jfif": "JPEG",
     ".webp": "WEBP", ".tif": "TIFF", ".tiff": "TIFF", ".bmp": "BMP", ".dib": "BMP",
-    ".heic": "HEIF", ".heif": "HEIF", ".avif": "AVIF",
+    ".heic": "HEIF", ".heif": "HEIF", ".hif": "HEIF", ".avif": "AVIF",
 }  # fmt: skip
 RAW = (".dng", ".nef", ".cr2", ".cr3", ".arw", ".raf", ".orf", ".rw2")  # cameras' own, read with rawpy
 READABLE = (*FORMATS, ".gif", *RAW)

@@ -14,37 +14,46 @@ from PIL import Image, ImageCms
 from .heic import is_heic, make_known
 
 _DECODERS = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "DIB", "GIF", "AVIF")
-_PILLOW_LIMIT = threading.Lock()
-
-
-def _too_many(max_pixels: int) -> str:
-    return f"more than the limit of {max_pixels:,} pixels; it can be raised for files you trust"
+_LIMIT_LOCK = threading.Lock()
+_limit_users, _pillow_limit = 0, Image.MAX_IMAGE_PIXELS
 
 
 def check_size(width: int, height: int, max_pixels: int) -> None:
     """ValueError if there are more than max_pixels."""
     if width * height > max_pixels:
-        raise ValueError(f"{width}×{height} is {_too_many(max_pixels)}")
+        limit = f"the limit of {max_pixels:,} pixels; it can be raised for files you trust"
+        raise ValueError(f"{width}×{height} is more than {limit}")
+
+
+@contextlib.contextmanager
+def _without_pillow_limit() -> Iterator[None]:
+    """Pillow's limit of pixels is global: the first thread that decodes lifts it, and the last one puts it back."""
+    global _limit_users, _pillow_limit
+    with _LIMIT_LOCK:
+        if _limit_users == 0:
+            _pillow_limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+        _limit_users += 1
+    try:
+        yield
+    finally:
+        with _LIMIT_LOCK:
+            _limit_users -= 1
+            if _limit_users == 0:
+                Image.MAX_IMAGE_PIXELS = _pillow_limit
 
 
 @contextlib.contextmanager
 def loaded(data: bytes, max_pixels: int) -> Iterator[Image.Image]:
-    """The image, decoded. Our own limit takes the place of Pillow's, which is global and checked again on the way."""
+    """The image, decoded. Our own limit takes the place of Pillow's."""
     decoders: tuple[str, ...] = _DECODERS
     if is_heic(data):
         make_known()
         decoders = ("HEIF",)
     with contextlib.ExitStack() as stack:
-        with _PILLOW_LIMIT:
-            pillow_limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, max_pixels
-            try:
-                image = stack.enter_context(Image.open(io.BytesIO(data), formats=decoders))
-                check_size(*image.size, max_pixels)
-                image.load()
-            except Image.DecompressionBombError as error:
-                raise ValueError(_too_many(max_pixels)) from error
-            finally:
-                Image.MAX_IMAGE_PIXELS = pillow_limit
+        with _without_pillow_limit():
+            image = stack.enter_context(Image.open(io.BytesIO(data), formats=decoders))
+            check_size(*image.size, max_pixels)
+            image.load()
         yield image
 
 
@@ -55,14 +64,18 @@ def decode_deep(data: bytes) -> np.ndarray:
     array = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
     if array is None or array.ndim != 3 or array.dtype == np.uint8:
         raise ValueError("damaged, or of a kind that is not supported")
-    return cv2.cvtColor(array, cv2.COLOR_BGR2RGB if array.shape[2] == 3 else cv2.COLOR_BGRA2RGBA)
+    return array[..., (2, 1, 0) if array.shape[2] == 3 else (2, 1, 0, 3)]
 
 
 def decoded(image: Image.Image, notes: list[str]) -> np.ndarray:
     """The decoded image as (h, w) or (h, w, 2, 3 or 4), uint8 or uint16."""
     mode, transparent = image.mode, "transparency" in image.info
     if mode[0] in "IF":
-        return supported(np.asarray(image), notes)
+        grey16 = supported(np.asarray(image), notes)
+        if not transparent:
+            return grey16
+        seen = grey16 != image.info["transparency"]
+        return np.stack([grey16, seen * np.uint16(65535)], axis=2)
     if mode in ("CMYK", "LAB", "YCbCr", "HSV"):
         notes.append(f"{mode} colours are converted to sRGB")
         image = _to_srgb(image)

@@ -11,7 +11,8 @@ from typing import Any
 from PIL import Image, JpegImagePlugin
 
 from ..locations import RemotePath, located
-from .exif import exif_of, upright_xmp, valid_dpi
+from .cicp import profile_of
+from .exif import exif_of, still_xmp, upright_xmp, valid_dpi
 from .picture import MAX_PIXELS, RAW, ImageError, Picture, reason, shown
 from .pixels import decode_deep, decoded, kept_profile, loaded, split_alpha, turned
 from .png import kept_chunks
@@ -72,12 +73,15 @@ def _decode_other(data: bytes, max_pixels: int) -> tuple[Picture, int]:
             array = decoded(image, notes)
         exif, orientation = exif_of(image, notes)
         xmp = image.info.get("xmp") or image.info.get("XML:com.adobe.xmp") or b""
+        icc_profile = kept_profile(image)
+        if kind in ("HEIF", "AVIF"):
+            icc_profile = profile_of(data, notes) or icc_profile
         picture = Picture(
             *split_alpha(array),
             format=kind,
             exif=exif,
-            icc_profile=kept_profile(image),
-            xmp=xmp.encode() if isinstance(xmp, str) else bytes(xmp),
+            icc_profile=icc_profile,
+            xmp=still_xmp(xmp.encode() if isinstance(xmp, str) else bytes(xmp), notes),
             dpi=valid_dpi(*image.info.get("dpi", (None, None))),
             encoding=_encoding(kind, image, data),
             notes=tuple(notes),

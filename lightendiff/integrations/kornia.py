@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 
 import torch
@@ -52,7 +53,8 @@ class LightenModule(nn.Module):
         super().__init__()
         restorer = weights if isinstance(weights, Restorer) else hub.load(weights or SHIPPED_WEIGHTS)
         noise = context_noise("weights", restorer.config, seed)
-        self.restorer = restorer.eval().requires_grad_(False)
+        self.restorer = copy.copy(restorer)  # shares the weights, but has a precision of its own
+        self.restorer.eval().requires_grad_(False)
         self.restorer.autocast_dtype = None if dtype == torch.float32 else dtype
         self.num_inference_steps, self.exposure = num_inference_steps, exposure
         self.register_buffer("noise", noise, persistent=False)

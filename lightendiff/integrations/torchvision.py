@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 import PIL.Image
 import torch
 from torchvision import tv_tensors
 from torchvision.transforms import v2
 
+from ..conversion import as_pixels
 from ..pipeline import LightenPipeline
 
 
@@ -87,6 +87,6 @@ class LightenTransform(v2.Transform):
 def _mean(picture: Any) -> float:
     """Mean in [0, 1] of a PIL image or a tensor."""
     if isinstance(picture, PIL.Image.Image):
-        return float(np.asarray(picture.convert("L"), np.float32).mean()) / 255.0
+        picture = as_pixels(picture, "picture").pixels
     white = 1.0 if picture.is_floating_point() else float(torch.iinfo(picture.dtype).max)
     return float(picture.float().mean()) / white
