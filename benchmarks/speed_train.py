@@ -63,10 +63,15 @@ def training_line(
 ) -> list[str]:
     """Train from new weights, with Lightning's Trainer and the averaging of weights, but without logs or validation."""
     from lightendiff import training
+    from lightendiff.data.augment import Augmentation
     from lightendiff.data.datamodule import LowLightData
+    from lightendiff.data.degradations import SensorModel
 
     torch.manual_seed(0)
     settings = {**content["model"]["init_args"], "init_from": None, **changes}
+    for name, kind in (("augmentation", Augmentation), ("sensor", SensorModel)):
+        if settings.get(name) is not None:
+            settings[name] = kind(**settings[name])
     model = getattr(training, class_name(content["model"]))(**settings)
     given = {key: value for key, value in content["data"].items() if key not in ("train", "val", "val_limits")}
     given["steps_per_epoch"] = args.warmup + args.steps + 1  # the last one only to end the one before

@@ -33,9 +33,10 @@ HEAD = """\
 Written by `python docs/make_configuration.py` from the code; edit the docstrings instead.
 
 A run is described by a YAML file, or several of which later ones replace what earlier ones say, and by options that
-replace single fields: `python train.py fit --config configs/finetune.yaml --trainer.max_steps 500`. Lists are replaced
-as a whole. A field that doesn't exist is an error. The files in `configs/` are complete examples; a run writes what it
-ran with to `config.yaml` in its first logger's folder. [Training](training.md) says which fields matter when.
+replace single fields: `python train.py fit --config configs/finetune.yaml --trainer.max_steps 500`. What comes
+later wins, so options follow the files. Lists are replaced as a whole. A field that doesn't exist is an error. The
+files in `configs/` are complete examples; a run writes what it ran with to `config.yaml` in its first logger's folder.
+[Training](training.md) says which fields matter when.
 
 | top level | what |
 | --- | --- |

@@ -60,8 +60,9 @@ def test_builds(name: str, build: Any) -> None:
     assert trainer.gradient_clip_val > 0
     assert trainer.checkpoint_callback.save_last
     assert data.val_names or name == "finetune"  # whose pictures are the user's
-    # the last weights are validated, too
+    # the last weights are validated and stored, too
     assert trainer.max_steps % data.steps_per_epoch == 0
+    assert trainer.max_steps % callbacks(name)["ModelCheckpoint"]["every_n_train_steps"] == 0
     assert sum(p.requires_grad for p in cli.model.parameters()) > 0
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import yaml
 
 from lightendiff import LightenPipeline
 from lightendiff.images import ImageError, Picture, read_picture, write_picture
@@ -244,7 +245,7 @@ def test_scheduler(speed, capsys):
         assert float(line["relative difference"]) < 1e-5
 
 
-def test_train(speed, capsys, monkeypatch):
+def test_train(speed, capsys, monkeypatch, tmp_path):
     phases: list[str] = []
     for method in ("diffusion_loss", "rollout_losses"):
         original = getattr(LatentDiffusion, method)
@@ -254,7 +255,11 @@ def test_train(speed, capsys, monkeypatch):
             return original(*args)
 
         monkeypatch.setattr(LatentDiffusion, method, counted)
-    configs = [ROOT / "configs" / f"smoke_stage{stage}.yaml" for stage in (1, 2)]
+    contents = [yaml.safe_load((ROOT / "configs" / f"smoke_stage{stage}.yaml").read_text()) for stage in (1, 2)]
+    contents[1]["model"]["init_args"] |= {"augmentation": {"paste": 1.0}, "sensor": {"exposure": [-3.0, -1.0]}}
+    configs = [tmp_path / f"smoke_stage{stage}.yaml" for stage in (1, 2)]
+    for path, content in zip(configs, contents, strict=True):
+        path.write_text(yaml.safe_dump(content))
     argv = ("--size", "80x72", "--steps", 2, "--warmup", 1, "--accelerator", "cpu")
     lines, _ = run(speed, capsys, "train", "--configs", *configs, *argv)
     assert [line["configuration"] for line in lines] == [

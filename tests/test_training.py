@@ -28,6 +28,7 @@ from lightendiff.data.augment import BatchAugment
 from lightendiff.data.datamodule import collate
 from lightendiff.data.datasets import SelfMade
 from lightendiff.metrics import brightness_matched, psnr, ssim
+from lightendiff.pipeline import SHIPPED_WEIGHTS
 from lightendiff.scheduler import DDIMScheduler
 from lightendiff.training import ContentTransfer, LatentDiffusion
 from lightendiff.training.base import RestorationTraining
@@ -515,6 +516,16 @@ def test_non_finite_losses_stop_the_run_and_name_the_files(
     assert str(error.value).endswith("the batch was " + ", ".join(shown[1]))
     assert "dark" in shown[1][0]
     assert ".png" in shown[1][0]
+
+
+def test_crops_must_fit_the_network(train: ModuleType, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"data\.crop: expected multiples of 32, got \(64, 72\)"):
+        fit(train, tmp_path, "smoke_stage1", "--data.crop=[64,72]")
+
+
+def test_weights_of_another_architecture() -> None:
+    with pytest.raises(ValueError, match=r"init_from: .*default isn't of the architecture of preset 'tiny'$"):
+        LatentDiffusion(preset="tiny", init_from=str(SHIPPED_WEIGHTS))
 
 
 def test_mixed_precision(train: ModuleType, smoke: Path, tmp_path: Path) -> None:

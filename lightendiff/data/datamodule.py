@@ -162,7 +162,7 @@ class LowLightData(lightning.LightningDataModule):
     Args:
         train: sources; each draw picks one with the probability given by `weights`.
         weights: one number ≥ 0 per source, need not add up to 1; None is equal weights.
-        crop: (height, width) of training crops.
+        crop: (height, width) of training crops, multiples of 32, or of 64 for `paper`.
         scale: smallest and largest factor by which a crop's window exceeds `crop` before it is resized.
         batch_size: samples per step and process.
         steps_per_epoch: steps between validations.

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from .. import hub
 from ..data.augment import Augmentation, BatchAugment
+from ..data.datamodule import LowLightData
 from ..data.degradations import SensorModel
 from ..metrics import brightness_matched, psnr, ssim
 from ..models.presets import PRESETS, PresetName
@@ -41,7 +42,8 @@ class RestorationTraining(lightning.LightningModule):
 
     Args:
         preset: the architecture.
-        init_from: an inference folder to start from; its architecture must be the preset's.
+        init_from: an inference folder to start from; its architecture must be the preset's. Its steps and its first
+            timestep aren't taken over.
         num_inference_steps: replaces the preset's default.
         start_timestep: replaces the preset's; null keeps it.
         learning_rate: its peak, after `warmup_steps` of linear warm-up and before a cosine decay over the
@@ -78,7 +80,10 @@ class RestorationTraining(lightning.LightningModule):
         given: dict[str, Any] = {"num_inference_steps": num_inference_steps, "start_timestep": start_timestep}
         self.restorer = Restorer(replace(PRESETS[preset], **{k: v for k, v in given.items() if v is not None}))
         if init_from is not None:
-            self.restorer.load_state_dict(hub.load(init_from).state_dict())
+            try:
+                self.restorer.load_state_dict(hub.load(init_from).state_dict())
+            except RuntimeError as error:  # which lists hundreds of names
+                raise ValueError(f"init_from: {init_from} isn't of the architecture of preset {preset!r}") from error
         self.restorer.to(memory_format=torch.channels_last)
         self.augment = BatchAugment(sensor, augmentation)
         self.learning_rate, self.final_learning_rate = learning_rate, final_learning_rate
@@ -88,6 +93,9 @@ class RestorationTraining(lightning.LightningModule):
         # Which parameters a step uses changes with the phase and the loss drawn, which DDP has to be told.
         if isinstance(self.trainer.strategy, DDPStrategy):
             self.trainer.strategy._ddp_kwargs.setdefault("find_unused_parameters", True)
+        data, grid = getattr(self.trainer, "datamodule", None), self.restorer.config.multiple
+        if isinstance(data, LowLightData) and any(side % grid for side in data.stream.crop):
+            raise ValueError(f"data.crop: expected multiples of {grid}, got {data.stream.crop}")
 
     def losses(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
         """The named, weighted losses of an augmented batch; their sum is minimised."""

@@ -30,11 +30,12 @@ class LatentDiffusion(RestorationTraining):
             of a dark picture under the illumination of an unrelated normal-light one, with its self-constrained
             consistency loss.
         joint_from_step: step at which the joint phase begins; None for never (the paper's way).
-        rollout_steps: the numbers of sampling steps that are drawn from; repeat one to favour it.
+        rollout_steps: each step of the joint phase samples as inference does, in a number of steps that is drawn from
+            this list; repeat one to favour it.
         latent_weight: weight of the latent loss on the sampled latent in the joint phase.
         detail: (height, width) of the window, in pixels; null for the whole crop.
-        detail_count: how many pictures of a batch the encoder and the decoder work on at most; null for all but those
-            that are `tones_only`, 0 to tune the UNet alone on its own trajectories, with the latent loss only.
+        detail_count: how many pictures of a batch go through the encoder and the decoder at most, which cost most of
+            the time; null for all but those that are `tones_only`. With 0 only the UNet learns, from the latent loss.
         reexpose_probability: how many pictures of the joint phase are relit.
         ssim_weight: weight of 1 − SSIM in image losses.
         matched_weight: share of the brightness-matched image loss.

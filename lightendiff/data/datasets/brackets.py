@@ -47,8 +47,8 @@ class Brackets(Source):
     def __init__(
         self,
         root: str | Path,
-        scenes: Sequence[str] | None = None,
-        exclude: Sequence[str] = (),
+        scenes: Sequence[str | int] | None = None,
+        exclude: Sequence[str | int] = (),
         dark_mean: tuple[float, float] = (5.0, 130.0),
         target: str = "reference",
         cached: bool = True,
