@@ -147,14 +147,13 @@ def _run(args: argparse.Namespace, error: Callable[[str], NoReturn]) -> int | No
 
 def _share(error: Callable[[str], NoReturn]) -> tuple[int, int]:
     """Which of how many processes this is, as torchrun and job arrays say it, counted from 0."""
-    given = {name: os.environ[name] for name in ("RANK", "WORLD_SIZE") if name in os.environ}
-    if not given:
+    rank, processes = os.environ.get("RANK"), os.environ.get("WORLD_SIZE", "1")
+    if rank is None and processes == "1":
         return 0, 1
-    numbers = [int(value) for value in given.values() if value.isdecimal()]
-    if len(numbers) < 2 or not numbers[0] < numbers[1]:
-        shown = " ".join(f"{name}={value}" for name, value in given.items())
-        error(f"expected RANK from 0 to below WORLD_SIZE in the environment, or neither of them, got {shown}")
-    return numbers[0], numbers[1]
+    if rank is None or not (rank.isdecimal() and processes.isdecimal() and int(rank) < int(processes)):
+        got = f"RANK={rank} WORLD_SIZE={processes}" if rank is not None else f"WORLD_SIZE={processes} alone"
+        error(f"expected RANK from 0 to below WORLD_SIZE in the environment, or neither of them, got {got}")
+    return int(rank), int(processes)
 
 
 def load_pipeline(args: argparse.Namespace, error: Callable[[str], NoReturn]) -> LightenPipeline:

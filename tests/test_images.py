@@ -9,6 +9,7 @@ import zlib
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from PIL import Image, ImageCms, JpegImagePlugin, TiffImagePlugin
@@ -232,6 +233,9 @@ def test_colour_spaces_without_a_profile_get_one(tmp_path, name):
     for other in ("q.heic", "q.avif", "q.png"):
         assert write_picture(tmp_path / other, picture) == ()
         assert read_picture(tmp_path / other).icc_profile == picture.icc_profile
+    grey = Image.fromarray(np.full((64, 64), 99, np.uint8))
+    grey.save(tmp_path / "grey.heic", color_primaries=12)
+    assert read_picture(tmp_path / "grey.heic").icc_profile == b""  # colours' profiles don't fit grey
     hdr = described(9, 16)
     assert hdr.notes == ("the brightness curve PQ (HDR) is read as sRGB's, which changes its look",)
     assert hdr.icc_profile not in (b"", picture.icc_profile)
@@ -446,6 +450,14 @@ def test_small_and_narrow(tmp_path, size, extension):
     for dtype in DEPTHS:
         write_picture(tmp_path / f"a.{extension}", Picture(make_array(dtype, 3, size)))
         assert read_picture(tmp_path / f"a.{extension}").pixels.shape == (*size, 3)
+
+
+def test_colour_of_32_bits_in_a_tiff(tmp_path):
+    array = make_array(np.uint16, 3)
+    done, data = cv2.imencode(".tiff", array[..., ::-1].astype(np.int32))
+    assert done
+    (tmp_path / "a.tif").write_bytes(data.tobytes())
+    np.testing.assert_array_equal(read_picture(tmp_path / "a.tif").pixels, array)
 
 
 def chunk(name: bytes, body: bytes) -> bytes:

@@ -356,9 +356,14 @@ def test_several_processes_restore_every_picture_once(tmp_path, weights, forks, 
 
 @pytest.mark.parametrize(
     ("rank", "processes", "told"),
-    [("3", "3", "got RANK=3 WORLD_SIZE=3"), ("1", None, "got RANK=1"), ("-1", "2", "got RANK=-1 WORLD_SIZE=2"),
-     ("sergeant", "2", "got RANK=sergeant WORLD_SIZE=2"), (None, "2", "got WORLD_SIZE=2")],
-)  # fmt: skip
+    [
+        ("3", "3", "got RANK=3 WORLD_SIZE=3"),
+        ("1", None, "got RANK=1 WORLD_SIZE=1"),
+        ("-1", "2", "got RANK=-1 WORLD_SIZE=2"),
+        ("sergeant", "2", "got RANK=sergeant WORLD_SIZE=2"),
+        (None, "2", "got WORLD_SIZE=2 alone"),
+    ],
+)
 def test_no_picture_is_lost_to_a_wrong_rank(tmp_path, fake, monkeypatch, capsys, rank, processes, told):
     save(tmp_path / "in" / "a.png")
     for name, value in (("RANK", rank), ("WORLD_SIZE", processes)):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import struct
 
 import numpy as np
@@ -20,7 +21,7 @@ _NAME = "sRGB built-in"  # in LittleCMS' profile
 def profile_of(data: bytes, notes: list[str]) -> bytes:
     """The ICC profile of a HEIC or AVIF file that has none, or nothing where it is sRGB; notes what can't be kept."""
     properties = _properties(data)
-    depths = [properties[at + 9] for at in _positions(properties, b"pixi") if at + 9 < len(properties)]
+    depths = [box[1][0] for box in re.finditer(rb"pixi.{5}(.)", properties, re.DOTALL)]  # of each box's first channel
     if max(depths, default=8) > 8:
         notes.append(f"{max(depths)} bit is rounded to 8")
     at = properties.find(b"colrnclx")
@@ -51,11 +52,3 @@ def _properties(data: bytes) -> bytes:
     """The box of the properties of all pictures in a file (ISO/IEC 23008-12), or nothing."""
     at = data.find(b"ipco")
     return data[at : at - 4 + struct.unpack_from(">I", data, at - 4)[0]] if at >= 4 else b""
-
-
-def _positions(data: bytes, wanted: bytes) -> list[int]:
-    found, at = [], data.find(wanted)
-    while at >= 0:
-        found.append(at)
-        at = data.find(wanted, at + 1)
-    return found

@@ -57,14 +57,15 @@ def loaded(data: bytes, max_pixels: int) -> Iterator[Image.Image]:
         yield image
 
 
-def decode_deep(data: bytes) -> np.ndarray:
-    """Colour of more than 8 bits as (h, w, 3 or 4), RGB(A)."""
+def decode_deep(data: bytes, notes: list[str]) -> np.ndarray:
+    """Colour of more than 8 bits as (h, w, 3 or 4), RGB(A), uint16."""
     import cv2
 
     array = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
     if array is None or array.ndim != 3 or array.dtype == np.uint8:
         raise ValueError("damaged, or of a kind that is not supported")
-    return array[..., (2, 1, 0) if array.shape[2] == 3 else (2, 1, 0, 3)]
+    array = supported(array, notes)
+    return cv2.cvtColor(array, cv2.COLOR_BGR2RGB if array.shape[2] == 3 else cv2.COLOR_BGRA2RGBA)
 
 
 def decoded(image: Image.Image, notes: list[str]) -> np.ndarray:

@@ -66,7 +66,7 @@ def _decode_other(data: bytes, max_pixels: int) -> tuple[Picture, int]:
         kind = {"MPO": "JPEG", "DIB": "BMP"}.get(image.format or "", image.format or "")
         notes = ["only the first frame is restored"] if getattr(image, "is_animated", False) else []
         if kind == "PNG" and data[24] == 16 and image.mode[0] != "I":
-            array = decode_deep(data)  # whole: Pillow has complained about damage, which OpenCV may pass over
+            array = decode_deep(data, notes)  # whole: Pillow has complained about damage, which OpenCV may pass over
             if data[25] == 4:  # OpenCV spreads grey with alpha over four channels
                 array = array[..., (0, 3)]
         else:
@@ -75,7 +75,8 @@ def _decode_other(data: bytes, max_pixels: int) -> tuple[Picture, int]:
         xmp = image.info.get("xmp") or image.info.get("XML:com.adobe.xmp") or b""
         icc_profile = kept_profile(image)
         if kind in ("HEIF", "AVIF"):
-            icc_profile = profile_of(data, notes) or icc_profile
+            described = profile_of(data, notes)
+            icc_profile = icc_profile or (described if image.mode in ("RGB", "RGBA") else b"")
         picture = Picture(
             *split_alpha(array),
             format=kind,

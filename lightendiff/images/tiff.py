@@ -15,7 +15,7 @@ from PIL import Image, TiffImagePlugin
 
 from .exif import directory_entries, reset_orientation, valid_dpi
 from .picture import Picture
-from .pixels import check_size, decode_deep, decoded, kept_profile, loaded, split_alpha, supported
+from .pixels import check_size, decode_deep, decoded, kept_profile, loaded, split_alpha
 
 _XMP, _ICC, _RESOLUTION_X, _RESOLUTION_Y, _RESOLUTION_UNIT = 700, 34675, 282, 283, 296
 _SUBFILE, _SUB_DIRECTORIES, _DNG_VERSION = 254, 330, 50706
@@ -45,7 +45,7 @@ def decode_tiff(data: bytes, max_pixels: int) -> tuple[Picture, int]:
     if bits > 8 and samples >= 3 and tags.get(_PHOTOMETRIC) == 2:
         if tags.get(_PLANAR, 1) != 1 or bits not in (16, 32):
             raise ValueError(f"a {bits}-bit TIFF of separate planes or unusual depth: save it as interleaved 16 bit")
-        array = supported(decode_deep(data), notes)
+        array = decode_deep(data, notes)
         array = _straight_alpha(array, tags.get(_EXTRA, (2,))[0], notes)
         icc_profile = _tag_bytes(tags, _ICC)
     else:
