@@ -6,6 +6,7 @@ import csv
 import json
 import math
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -521,6 +522,14 @@ def test_non_finite_losses_stop_the_run_and_name_the_files(
 def test_crops_must_fit_the_network(train: ModuleType, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"data\.crop: expected multiples of 32, got \(64, 72\)"):
         fit(train, tmp_path, "smoke_stage1", "--data.crop=[64,72]")
+
+
+def test_a_run_does_not_replace_the_weights_that_it_starts_from(train: ModuleType, smoke: Path, tmp_path: Path) -> None:
+    start = shutil.copytree(smoke / "smoke_stage1" / "export", tmp_path / "runs" / "smoke_stage2" / "export")
+    with pytest.raises(ValueError, match=r"init_from: runs/smoke_stage2/export is where this run exports to"):
+        fit(train, tmp_path, "smoke_stage2", "--model.init_args.init_from=runs/smoke_stage2/export")
+    for file in (smoke / "smoke_stage1" / "export").iterdir():
+        assert (start / file.name).read_bytes() == file.read_bytes()
 
 
 def test_weights_of_another_architecture() -> None:

@@ -88,6 +88,7 @@ class RestorationTraining(lightning.LightningModule):
         self.augment = BatchAugment(sensor, augmentation)
         self.learning_rate, self.final_learning_rate = learning_rate, final_learning_rate
         self.warmup_steps, self.weight_decay, self.seed, self.optimizer = warmup_steps, weight_decay, seed, optimizer
+        self.init_from = init_from
 
     def setup(self, stage: str) -> None:
         # Which parameters a step uses changes with the phase and the loss drawn, which DDP has to be told.

@@ -23,12 +23,21 @@ class AveragedExport(EMAWeightAveraging):
         folder: the inference folder to write, which `infer.py --weights` takes; each export replaces the last.
         decay: of the average, per optimizer step.
         half: export half-precision weights.
+
+    Raises:
+        ValueError: the run starts from the weights in `folder`, which it would replace.
     """
 
     def __init__(self, folder: str, decay: float = 0.999, half: bool = False) -> None:
         super().__init__(decay=decay)
         self.folder, self.half = folder, half
         self._exported_step: int | None = None
+
+    def setup(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, stage: str) -> None:
+        start = pl_module.init_from if isinstance(pl_module, RestorationTraining) else None
+        if start is not None and Path(start).resolve() == Path(self.folder).resolve():
+            raise ValueError(f"init_from: {start} is where this run exports to; move it, and start from there")
+        super().setup(trainer, pl_module, stage)
 
     def on_fit_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         # The base class copies the module before it is moved to its device and would average on the CPU.
