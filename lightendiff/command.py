@@ -177,7 +177,12 @@ def load_pipeline(args: argparse.Namespace, error: Callable[[str], NoReturn]) ->
 
 def load_restore(args: argparse.Namespace, error: Callable[[str], NoReturn]) -> Restore:
     """`load_pipeline`'s pipeline with the options of `arguments.add_restoration`."""
-    return restoring(load_pipeline(args, error), args)
+    restore = restoring(load_pipeline(args, error), args)
+    try:
+        cast(Any, restore)([])  # no picture, to check the options once rather than at every picture
+    except ValueError as reason:
+        error(str(reason))
+    return restore
 
 
 def restoring(pipe: LightenPipeline, args: argparse.Namespace) -> Restore:

@@ -43,6 +43,9 @@ class FakePipeline:
         return cls()
 
     def __call__(self, array, **options):
+        return self.restore(array, **options) if len(array) else []
+
+    def restore(self, array, **options):
         self.calls.append(options)
         return array * 2
 
@@ -226,7 +229,7 @@ def test_an_interrupt_ends_with_a_summary(tmp_path, fake, monkeypatch, capsys):
         os.kill(os.getpid(), number)
         time.sleep(5)
 
-    monkeypatch.setattr(FakePipeline, "__call__", interrupt)
+    monkeypatch.setattr(FakePipeline, "restore", interrupt)
     handler = signal.getsignal(signal.SIGTERM)
     before = signal.signal(signal.SIGINT, signal.default_int_handler)  # jobs in the background ignore it
     try:
@@ -236,6 +239,19 @@ def test_an_interrupt_ends_with_a_summary(tmp_path, fake, monkeypatch, capsys):
     finally:
         signal.signal(signal.SIGINT, before)
     assert signal.getsignal(signal.SIGTERM) is handler
+
+
+@pytest.mark.parametrize(
+    ("option", "told"),
+    [(("--tile", 8), "tile: expected an integer of at least "), (("--steps", 5000), "from 1 to 1000")],
+)
+def test_options_that_the_weights_can_not_do_are_refused_once(tmp_path, weights, capsys, option, told):
+    save(tmp_path / "in" / "a.png")
+    with pytest.raises(SystemExit, match="2"):
+        run(tmp_path / "in", "-o", tmp_path / "out", "--weights", weights, *option)
+    errors = capsys.readouterr().err.splitlines()
+    assert told in errors[-1]
+    assert not any(line.startswith("failed") for line in errors)
 
 
 def test_the_formats_offered_are_those_that_can_be_written():

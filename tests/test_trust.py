@@ -45,6 +45,8 @@ class LightenPipeline:
         return cls()
 
     def __call__(self, array, **options):
+        if not len(array):
+            return []
         time.sleep(0.004)
         return 255 - array
 
