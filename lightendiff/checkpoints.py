@@ -16,7 +16,7 @@ from safetensors import SafetensorError
 from safetensors import torch as safetensors_torch
 from torch import Tensor
 
-from .atomic import replace_files
+from .files.atomic import replace_files
 from .models.presets import PRESETS, RestorerConfig
 from .restorer import Restorer
 

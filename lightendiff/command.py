@@ -17,8 +17,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, NoReturn, cast
 
 from .arguments import FORMATS, build_parser, restoration_options
-from .locations import is_address, located, why
-from .storage import make_folder
+from .files.locations import is_address, located, why
+from .files.storage import make_folder
 
 if TYPE_CHECKING:
     from .folder import Restore, RestoreMany, Summary

@@ -14,9 +14,9 @@ from threading import Barrier, Lock
 
 import numpy as np
 
-from . import storage
+from .files import storage
+from .files.locations import Location, why
 from .images import FORMATS, MAX_PIXELS, ImageError, Picture, read_picture, shown, write_picture
-from .locations import Location, why
 from .planning import Job, Plan, output_name, plan
 
 __all__ = ["Job", "Plan", "Restore", "RestoreMany", "Summary", "output_name", "plan", "restore_files", "restored"]

@@ -11,7 +11,9 @@ from collections.abc import Callable, Hashable
 from pathlib import Path
 from typing import BinaryIO, NoReturn
 
-from . import folder, storage
+from . import folder
+from .files import storage
+from .files.locations import Location, located
 from .images import (
     FORMATS,
     ImageError,
@@ -22,7 +24,6 @@ from .images import (
     shown,
     write_picture,
 )
-from .locations import Location, located
 
 STREAM = "-"
 _INPUT = "standard input"

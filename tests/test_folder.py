@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lightendiff import storage
+from lightendiff.files import storage
 from lightendiff.folder import Job, output_name, plan, restore_files, restored
 from lightendiff.images import Picture, read_picture, write_picture
 

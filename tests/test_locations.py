@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from lightendiff.files.locations import RemotePath, located
 from lightendiff.folder import plan
-from lightendiff.locations import RemotePath, located
 
 pytest.importorskip("fsspec")
 

@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lightendiff import storage
+from lightendiff.files import storage
+from lightendiff.files.locations import Location, RemotePath, located
 from lightendiff.folder import plan, restore_files
 from lightendiff.images import ImageError, Picture, read_picture, write_picture
-from lightendiff.locations import Location, RemotePath, located
 
 fsspec = pytest.importorskip("fsspec")
 from fsspec.implementations.local import LocalFileSystem  # noqa: E402

@@ -19,7 +19,6 @@ from safetensors import safe_open
 from torch import Tensor
 
 from .. import hub
-from ..atomic import replace_files
 from ..checkpoints import (
     LIGHTNING_KEY,
     WEIGHTS_NAME,
@@ -30,6 +29,7 @@ from ..checkpoints import (
     published_name,
     unpickle,
 )
+from ..files.atomic import replace_files
 from ..models.presets import PRESETS, PresetName, RestorerConfig
 from ..restorer import Restorer
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from PIL import UnidentifiedImageError
 
-from ..locations import why
+from ..files.locations import why
 
 MAX_PIXELS = 300_000_000  # larger pictures are taken for decompression bombs; the largest phone cameras make 200 MP
 FORMATS = {  # the formats that can be written, by extension

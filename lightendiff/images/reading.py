@@ -10,7 +10,7 @@ from typing import Any
 
 from PIL import Image, JpegImagePlugin
 
-from ..locations import RemotePath, located
+from ..files.locations import RemotePath, located
 from .cicp import profile_of
 from .exif import exif_of, still_xmp, upright_xmp, valid_dpi
 from .picture import MAX_PIXELS, RAW, ImageError, Picture, reason, shown

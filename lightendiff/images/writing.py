@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from ..locations import RemotePath, located
-from ..storage import write_whole
+from ..files.locations import RemotePath, located
+from ..files.storage import write_whole
 from .exif import upright_xmp
 from .heic import make_known
 from .picture import FORMATS, ImageError, Picture, reason, shown

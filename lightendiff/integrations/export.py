@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..atomic import replace_files
+from ..files.atomic import replace_files
 from ..models.unet import Attention
 from ..pipeline import LightenPipeline
 from ..restorer import Restorer, context_noise, seen_units

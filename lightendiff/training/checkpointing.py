@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from lightning.fabric.plugins.io import TorchCheckpointIO
 
-from ..atomic import replace_files
+from ..files.atomic import replace_files
 
 
 class WholeCheckpoints(TorchCheckpointIO):
