@@ -6,13 +6,13 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .diffusion.scheduler import DDIMScheduler
     from .pipeline import LightenPipeline
     from .restorer import Restorer
-    from .scheduler import DDIMScheduler
 
 __version__ = "0.1.0"
 
-_PUBLIC = {"DDIMScheduler": "scheduler", "LightenPipeline": "pipeline", "Restorer": "restorer"}
+_PUBLIC = {"DDIMScheduler": "diffusion.scheduler", "LightenPipeline": "pipeline", "Restorer": "restorer"}
 
 __all__ = ["DDIMScheduler", "LightenPipeline", "Restorer", "__version__"]
 

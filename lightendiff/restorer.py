@@ -10,13 +10,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .exposure import exposed
-from .models.content_transfer import Skips
+from .diffusion.sampling import Callback as StepCallback
+from .diffusion.sampling import Predict, sample
+from .diffusion.scheduler import Generators, gaussian_noise
+from .models.autoencoder import Skips
 from .models.presets import RestorerConfig, build_content_transfer, build_scheduler, build_unet
-from .sampling import Callback as StepCallback
-from .sampling import Predict, sample
-from .scheduler import Generators, gaussian_noise
 from .tiling import Tile, split
+from .tone import exposed
 
 Adjust = Callable[[Tensor, Tensor], Tensor]
 

@@ -18,9 +18,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from .exposure import GAMMA, exposed
-from .models.lean import BLACK, LIFT, unlift
 from .restorer import Adjust
+from .tone import BLACK, GAMMA, LIFT, exposed, unlift
 
 Relight = Callable[[Tensor, Callable[[Tensor], Tensor]], Tensor]
 

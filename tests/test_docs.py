@@ -416,7 +416,7 @@ EXAMPLES = {
     "lightendiff.integrations.torchvision": ["LightenTransform"],
     "lightendiff.metrics": ["psnr", "ssim"],
     "lightendiff.pipeline": ["LightenPipeline"],
-    "lightendiff.scheduler": ["DDIMScheduler"],
+    "lightendiff.diffusion.scheduler": ["DDIMScheduler"],
 }
 
 

@@ -7,10 +7,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from lightendiff.models.content_transfer import ContentTransfer
-from lightendiff.models.lean import LeanDecoder, LeanEncoder, lift, unlift
+from lightendiff.models.autoencoder import ContentTransfer
+from lightendiff.models.lean import LeanDecoder, LeanEncoder
 from lightendiff.models.presets import PRESETS, PresetName, RestorerConfig, build_content_transfer
 from lightendiff.restorer import Restorer
+from lightendiff.tone import lift, unlift
 
 
 def build(preset: PresetName = "tiny", seed: int = 0) -> ContentTransfer:

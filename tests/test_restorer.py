@@ -9,9 +9,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from lightendiff.exposure import exposed
 from lightendiff.models.presets import PRESETS
 from lightendiff.restorer import Restorer
+from lightendiff.tone import exposed
 
 SIZES = [(1, 1), (1, 50), (7, 3), (33, 31), (32, 64)]
 

@@ -8,8 +8,8 @@ import diffusers
 import pytest
 import torch
 
-from lightendiff.sampling import sample
-from lightendiff.scheduler import DDIMScheduler
+from lightendiff.diffusion.sampling import sample
+from lightendiff.diffusion.scheduler import DDIMScheduler
 
 SHAPE = (3, 2, 4, 5)
 

@@ -13,7 +13,7 @@ import diffusers
 import pytest
 import torch
 
-from lightendiff.scheduler import DDIMScheduler, DDIMSchedulerOutput, gaussian_noise
+from lightendiff.diffusion.scheduler import DDIMScheduler, DDIMSchedulerOutput, gaussian_noise
 
 BETA_SCHEDULES = ("linear", "scaled_linear", "squaredcos_cap_v2")
 PREDICTION_TYPES = ("epsilon", "sample", "v_prediction")

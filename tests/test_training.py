@@ -28,9 +28,9 @@ from lightendiff.checkpoints import load_restorer
 from lightendiff.data.augment import BatchAugment
 from lightendiff.data.datamodule import collate
 from lightendiff.data.datasets import SelfMade
+from lightendiff.diffusion.scheduler import DDIMScheduler
 from lightendiff.metrics import brightness_matched, psnr, ssim
 from lightendiff.pipeline import SHIPPED_WEIGHTS
-from lightendiff.scheduler import DDIMScheduler
 from lightendiff.training import ContentTransfer, LatentDiffusion
 from lightendiff.training.base import RestorationTraining
 from lightendiff.training.content_transfer import Reexposure

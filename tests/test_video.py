@@ -21,11 +21,10 @@ from torch.nn import functional as F
 
 from lightendiff import LightenPipeline
 from lightendiff.data.degradations import SensorModel, darken
-from lightendiff.exposure import exposed
-from lightendiff.models.lean import LIFT
 from lightendiff.models.presets import PRESETS
 from lightendiff.restorer import Restorer
 from lightendiff.steadying import SteadyGain
+from lightendiff.tone import LIFT, exposed
 
 av = pytest.importorskip("av")
 

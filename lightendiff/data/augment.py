@@ -10,7 +10,7 @@ from kornia.geometry import hflip, vflip
 from torch import Tensor, nn
 
 from lightendiff.data.degradations import SensorModel, darken, normal
-from lightendiff.exposure import GAMMA
+from lightendiff.tone import GAMMA
 
 
 @dataclass(frozen=True)

@@ -36,7 +36,7 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
-from ..exposure import GAMMA
+from ..tone import GAMMA
 from .camera import Scene, random_response, stops_for, take, to_linear
 from .datasets.source import excluded_names
 from .night import find_sky, night

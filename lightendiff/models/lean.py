@@ -18,28 +18,17 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .content_transfer import Skips
+from ..tone import BLACK, LIFT, lift, unlift
+from .autoencoder import Skips
 
 LATENT_CHANNELS = 3
 FACTOR = 8  # pixels to a side of what one latent position stands for
-LIFT = 0.45  # exponent of the gamma-lifted copy, which spreads dark tones as the eye does
-BLACK = 1e-3  # keeps the lift's slope at black finite, for gradients that reach the input
 TARGET_MEAN = 0.4  # the scaled copy brings a dark picture's mean here
 MAX_SCALE = 32.0  # noise of darker pictures than that isn't worth lifting further
 MAX_LOG_GAIN = 4.5  # a thumbnail lifts a dark block at most 90 times; beyond that there is only noise
 WHITE = 0.86, 0.94  # code values from which a pixel begins to count as white, and is wholly white
 WHITE_SLACK = 0.15  # log gain below 0 that is taken for an error, not for a wish that white become darker
 LOG_GAIN_RANGE = 2.0  # the decoder moves the gain by at most e^±2 from the thumbnail's
-
-
-def lift(image: Tensor) -> Tensor:
-    """Code values in [0, 1] on a scale that gives dark tones more room, itself about [0, 1]."""
-    return (image + BLACK) ** LIFT
-
-
-def unlift(lifted: Tensor) -> Tensor:
-    """The inverse of `lift`, for values that were lifted ones or are near them."""
-    return lifted.clamp(min=BLACK**LIFT) ** (1.0 / LIFT) - BLACK
 
 
 class PixelNorm(nn.LayerNorm):

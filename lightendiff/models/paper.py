@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 
-from .content_transfer import Skips
+from .autoencoder import Skips
 from .layers import LeakyConvs, LeakyResidual, conv3x3, leaky_relu
 
 

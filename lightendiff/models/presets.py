@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Literal
 
-from ..scheduler import DDIMScheduler
-from .content_transfer import ContentTransfer
+from ..diffusion.scheduler import DDIMScheduler
+from .autoencoder import ContentTransfer
 from .lean import LATENT_CHANNELS, LeanDecoder, LeanEncoder
 from .paper import PaperDecoder, PaperEncoder
 from .retinex import RetinexDecomposition

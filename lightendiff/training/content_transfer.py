@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..exposure import SHOULDER, roll_off
 from ..losses import restoration_loss, retinex_losses
+from ..tone import SHOULDER, roll_off
 from .base import Batch, RestorationTraining
 
 

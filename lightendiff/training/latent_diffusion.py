@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from ..diffusion.scheduler import gaussian_noise
 from ..losses import restoration_loss
-from ..scheduler import gaussian_noise
 from .base import Batch, RestorationTraining
 from .content_transfer import Reexposure
 

@@ -8,7 +8,7 @@ from itertools import pairwise
 import torch
 from tqdm.auto import tqdm
 
-from lightendiff.scheduler import DDIMScheduler
+from .scheduler import DDIMScheduler
 
 Predict = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 Callback = Callable[[int, int, torch.Tensor], None]

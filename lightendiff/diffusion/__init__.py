@@ -1,0 +1,1 @@
+"""The diffusion process: its schedule and steps, and the loop that samples. Only numbers, no networks."""
