@@ -12,11 +12,13 @@ from typing import Any, TypeVar, cast
 import torch
 from torch import Tensor
 
-from . import compilation, fallback, hub, memory
+from . import hub
 from .checkpoints import CONFIG_NAME, save_restorer
-from .conversion import Pixels, as_pixels, from_unit, to_unit
-from .devices import best_device, best_precision, check_precision, existing_device
 from .restorer import Adjust, Generators, Restorer, StepCallback
+from .runtime import memory, retry
+from .runtime.compile import Backend, compile_networks
+from .runtime.conversion import Pixels, as_pixels, from_unit, to_unit
+from .runtime.devices import best_device, best_precision, check_precision, existing_device
 from .tiling import smallest_side
 
 SHIPPED_WEIGHTS = Path(__file__).parent / "weights" / "default"
@@ -127,7 +129,7 @@ class LightenPipeline:
         self._held = memory.held(device)
         return self
 
-    def compile(self, backend: compilation.Backend = "inductor") -> LightenPipeline:
+    def compile(self, backend: Backend = "inductor") -> LightenPipeline:
         """Have `torch.compile` compile the networks, in place, when they first run, and return self.
 
         Results are the same up to rounding. They compile for the size of the first pictures, once more for other
@@ -141,7 +143,7 @@ class LightenPipeline:
         Args:
             backend: as of `torch.compile`.
         """
-        compilation.compile_networks(self.restorer, backend)
+        compile_networks(self.restorer, backend)
         return self
 
     @property
@@ -320,7 +322,7 @@ class LightenPipeline:
             for batch, window in batches:
                 dark = torch.cat([to_unit(sources[i], self.device) for i in batch])
                 drawn = [generators[i] for i in batch]
-                restored = fallback.restore(self.restorer, dark, drawn, window, **options)
+                restored = retry.restore(self.restorer, dark, drawn, window, **options)
                 if strength < 1:
                     restored = torch.lerp(dark, restored, strength)
                 for i, pixels in zip(batch, restored, strict=True):

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from lightendiff import memory
-from lightendiff.memory import WINDOW, budget, fit, held, needed
 from lightendiff.models.presets import PRESETS
+from lightendiff.runtime import memory
+from lightendiff.runtime.memory import WINDOW, budget, fit, held, needed
 from lightendiff.tiling import largest_window, smallest_side, split
 
 CONFIG = PRESETS["default"]

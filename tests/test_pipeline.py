@@ -12,11 +12,12 @@ from PIL import Image
 from torch import Tensor, nn
 from torchvision import tv_tensors
 
-from lightendiff import memory, pipeline
-from lightendiff.devices import best_precision
+from lightendiff import pipeline
 from lightendiff.models.presets import PRESETS
 from lightendiff.pipeline import LightenPipeline
 from lightendiff.restorer import Restorer
+from lightendiff.runtime import memory
+from lightendiff.runtime.devices import best_precision
 
 WHITE = {"uint8": 255, "uint16": 65535}
 FLOATS = ("float16", "float32", "float64")

@@ -9,10 +9,11 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from lightendiff import LightenPipeline, memory
+from lightendiff import LightenPipeline
 from lightendiff.models.presets import PRESETS
 from lightendiff.pipeline import SHIPPED_WEIGHTS
 from lightendiff.restorer import Restorer
+from lightendiff.runtime import memory
 from lightendiff.tiling import smallest_side
 
 spandrel = pytest.importorskip("spandrel")

@@ -13,9 +13,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .. import memory
 from ..models.presets import PRESETS, PresetName, build_content_transfer, build_unet
 from ..restorer import Restorer
+from ..runtime import memory
 
 try:
     from spandrel import MAIN_REGISTRY, Architecture, ArchSupport, ImageModelDescriptor, ModelTiling, StateDict

@@ -9,8 +9,8 @@ import torch
 from torchvision import tv_tensors
 from torchvision.transforms import v2
 
-from ..conversion import as_pixels
 from ..pipeline import LightenPipeline
+from ..runtime.conversion import as_pixels
 
 
 def _is_pure(value: Any) -> bool:

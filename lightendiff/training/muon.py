@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..devices import has_native_bfloat16
+from ..runtime.devices import has_native_bfloat16
 
 NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)  # of the quintic iteration: steep at 0, near 1 for all singular values
 OTHERS = 0.3  # share of Muon's learning rate that the rest gets

@@ -8,9 +8,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from lightendiff.fallback import ran_out_of_memory, restore
 from lightendiff.models.presets import PRESETS
 from lightendiff.restorer import Restorer
+from lightendiff.runtime.retry import ran_out_of_memory, restore
 
 OPTIONS: dict[str, Any] = {"num_inference_steps": 2, "eta": 1.0}
 

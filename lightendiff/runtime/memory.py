@@ -13,8 +13,8 @@ from pathlib import Path
 
 import torch
 
-from .models.presets import RestorerConfig
-from .tiling import largest_window, smallest_side
+from ..models.presets import RestorerConfig
+from ..tiling import largest_window, smallest_side
 
 WINDOW = 2048  # pixels to a side: without a limit of memory, larger pictures are restored in windows of so many pixels
 

@@ -14,9 +14,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from . import compilation
-from .restorer import Restorer
-from .tiling import smallest_side
+from ..restorer import Restorer
+from ..tiling import smallest_side
+from . import compile as compilation
 
 
 def restore(

@@ -9,7 +9,7 @@ from typing import Any, cast
 
 from torch import nn
 
-from .restorer import Restorer
+from ..restorer import Restorer
 
 Backend = str | Callable[..., Any]
 
