@@ -12,14 +12,15 @@ from typing import Any, TypeVar, cast
 import torch
 from torch import Tensor
 
-from . import hub
-from .checkpoints import CONFIG_NAME, save_restorer
 from .restorer import Adjust, Generators, Restorer, StepCallback
 from .runtime import memory, retry
 from .runtime.compile import Backend, compile_networks
 from .runtime.conversion import Pixels, as_pixels, from_unit, to_unit
 from .runtime.devices import best_device, best_precision, check_precision, existing_device
 from .tiling import smallest_side
+from .weights import hub
+from .weights.folder import CONFIG_NAME, save_restorer
+from .weights.load import load
 
 SHIPPED_WEIGHTS = Path(__file__).parent / "weights" / "default"
 MAX_EXPOSURE = 3.0  # stops
@@ -77,7 +78,7 @@ class LightenPipeline:
         Raises:
             FileNotFoundError: nothing is there, or the package came without weights.
             ImportError, ConnectionError: of the Hub; see `hub.download`.
-            CheckpointError: what is there is no usable checkpoint; see `checkpoints.load_restorer`.
+            CheckpointError: what is there is no usable checkpoint; see `weights.load.load_restorer`.
             ValueError: as the constructor.
         """
         check_precision(dtype)
@@ -86,7 +87,7 @@ class LightenPipeline:
             path = SHIPPED_WEIGHTS
             if not (path / CONFIG_NAME).is_file():
                 raise FileNotFoundError(f"this copy of lightendiff came without weights (none in {path}); give a path")
-        return cls(hub.load(path), device, dtype)
+        return cls(load(path), device, dtype)
 
     def save_pretrained(self, folder: str | Path, half: bool = False) -> None:
         """Write `config.json` and `model.safetensors`: `from_pretrained` makes the same of it, bit for bit.

@@ -51,9 +51,9 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An inference folder with a new tiny network."""
     import torch
 
-    from lightendiff.checkpoints import save_restorer
     from lightendiff.models.presets import PRESETS
     from lightendiff.restorer import Restorer
+    from lightendiff.weights.folder import save_restorer
 
     torch.manual_seed(0)
     folder = tmp_path_factory.mktemp("weights")

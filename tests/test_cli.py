@@ -25,12 +25,15 @@ import yaml
 
 from lightendiff import command, metrics
 from lightendiff import evaluation as ev
-from lightendiff.checkpoints import CheckpointError, load_restorer, published_name, save_restorer
-from lightendiff.cli import figures, layouts, main, perceptual
+from lightendiff.cli import figures, main, perceptual
 from lightendiff.cli.completion import SHELLS
 from lightendiff.images import Picture, read_picture, write_picture
 from lightendiff.models.presets import PRESETS
 from lightendiff.restorer import Restorer
+from lightendiff.weights import load
+from lightendiff.weights.folder import CheckpointError, save_restorer
+from lightendiff.weights.load import load_restorer
+from lightendiff.weights.published import published_name
 
 ROOT = Path(__file__).parent.parent
 CPU = ("--device", "cpu", "--dtype", "float32")
@@ -167,7 +170,7 @@ def test_an_interrupt(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFix
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(layouts, "read_weights", interrupt)
+    monkeypatch.setattr(load, "read_weights", interrupt)
     assert run("info") == 130
     assert capsys.readouterr().err == "interrupted\n"
 
@@ -530,10 +533,10 @@ def test_convert_a_checkpoint_of_a_training(trained: Path, tmp_path: Path, capsy
 
 def test_the_runs_configuration_may_be_missing_or_another(trained: Path, tmp_path: Path) -> None:
     (tmp_path / "moved.ckpt").write_bytes((trained / "last.ckpt").read_bytes())
-    assert layouts.read_weights(tmp_path / "moved.ckpt").restorer.config == PRESETS["tiny"]
+    assert load.read_weights(tmp_path / "moved.ckpt").restorer.config == PRESETS["tiny"]
     (tmp_path / "config.yaml").write_text("- a list")
     with pytest.raises(CheckpointError, match=r"config\.yaml: not the configuration of a run"):
-        layouts.read_weights(tmp_path / "moved.ckpt")
+        load.read_weights(tmp_path / "moved.ckpt")
 
 
 class Trap:
@@ -564,7 +567,7 @@ def test_no_code_in_a_checkpoint_is_run(
 def test_checkpoints_of_other_programs(state: object, message: str, tmp_path: Path) -> None:
     torch.save({"pytorch-lightning_version": "2.6", "state_dict": state}, tmp_path / "other.ckpt")
     with pytest.raises(CheckpointError, match=message):
-        layouts.read_weights(tmp_path / "other.ckpt")
+        load.read_weights(tmp_path / "other.ckpt")
 
 
 def test_convert_into_the_published_layout_and_back(
@@ -608,7 +611,7 @@ def test_what_convert_refuses(weights: Path, tmp_path: Path, capsys: pytest.Capt
 def test_weights_of_the_hub(
     weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    hub = importlib.import_module("lightendiff.hub")
+    hub = importlib.import_module("lightendiff.weights.hub")
     monkeypatch.setattr(hub, "download", lambda name: {"somebody/weights": weights}[name])
     assert run("convert", "somebody/weights", tmp_path / "half", "--half") == 0
     assert run("info", "somebody/weights") == 0

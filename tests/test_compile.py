@@ -17,10 +17,10 @@ import pytest
 import torch
 
 from lightendiff import LightenPipeline, command
-from lightendiff.checkpoints import save_restorer
 from lightendiff.images import Picture, write_picture
 from lightendiff.models.presets import RestorerConfig
 from lightendiff.restorer import Restorer
+from lightendiff.weights.folder import save_restorer
 
 Graph = torch.fx.GraphModule
 

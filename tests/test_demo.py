@@ -12,9 +12,9 @@ import torch
 from PIL import Image
 
 from lightendiff import Restorer
-from lightendiff.checkpoints import save_restorer
 from lightendiff.evaluation import measure
 from lightendiff.models.presets import PRESETS
+from lightendiff.weights.folder import save_restorer
 
 EXAMPLE = Path(__file__).parents[1] / "examples" / "demo.py"
 

@@ -16,10 +16,12 @@ from urllib.parse import unquote
 import pytest
 import torch
 
-from lightendiff import LightenPipeline, hub
-from lightendiff.checkpoints import CheckpointError
+from lightendiff import LightenPipeline
 from lightendiff.models.presets import PRESETS
 from lightendiff.restorer import Restorer
+from lightendiff.weights import hub
+from lightendiff.weights.folder import CheckpointError
+from lightendiff.weights.load import load
 
 huggingface_hub = pytest.importorskip("huggingface_hub")
 TOKEN = "hf_owners"
@@ -192,7 +194,7 @@ def test_names() -> None:
 def test_weights_of_a_repository(server: StandIn, files: dict[str, bytes], weights: Path) -> None:
     server.commit("owner/name", {**files, "pytorch_model.bin": b"pickled", "code.py": b"print()"})
     pipe = LightenPipeline.from_pretrained("owner/name", device="cpu")
-    assert same(pipe.restorer, hub.load(weights))
+    assert same(pipe.restorer, load(weights))
     fetched = {line.rpartition("/")[2] for line in server.asked if "/resolve/" in line}
     assert fetched == {"config.json", "model.safetensors"}
 
@@ -202,22 +204,22 @@ def test_revisions_and_changes(server: StandIn, files: dict[str, bytes]) -> None
     config = json.loads(files["config.json"])
     second = {**files, "config.json": json.dumps({**config, "num_inference_steps": 7}).encode()}
     server.commit("owner/name", second, branch="next")
-    steps = {name: hub.load(name).config.num_inference_steps for name in ("owner/name", "owner/name@next")}
+    steps = {name: load(name).config.num_inference_steps for name in ("owner/name", "owner/name@next")}
     assert steps == {"owner/name": 2, "owner/name@next": 7}
     server.commit("owner/name", second)  # the branch moves on, and is followed
-    assert hub.load("owner/name").config.num_inference_steps == 7
-    assert hub.load(f"owner/name@{first}").config.num_inference_steps == 2
+    assert load("owner/name").config.num_inference_steps == 7
+    assert load(f"owner/name@{first}").config.num_inference_steps == 2
 
 
 def test_a_path_wins(server: StandIn, files: dict[str, bytes], tmp_path: Path) -> None:
     (tmp_path / "owner/name").mkdir(parents=True)
     with pytest.raises(CheckpointError, match=r"owner/name: no config\.json in it"):
-        hub.load("owner/name")
+        load("owner/name")
     for name in ("model.safetensors", "config.json"):
         (tmp_path / "owner/name" / name).write_bytes(files[name])
-    assert hub.load("owner/name").config == PRESETS["tiny"]
+    assert load("owner/name").config == PRESETS["tiny"]
     with pytest.raises(FileNotFoundError, match="owner/other: no such file or folder"):
-        hub.load(Path("owner/other"))  # a Path means a path
+        load(Path("owner/other"))  # a Path means a path
     assert server.asked == []
 
 
@@ -235,39 +237,39 @@ def test_what_isn_t_there(server: StandIn, files: dict[str, bytes]) -> None:
 def test_pickles_are_never_fetched(server: StandIn, files: dict[str, bytes]) -> None:
     server.commit("owner/pickled", {"config.json": files["config.json"], "stage2_weight.pth.tar": b"pickled"})
     with pytest.raises(CheckpointError, match=r"owner/pickled: no model\.safetensors in this repository"):
-        hub.load("owner/pickled")
+        load("owner/pickled")
     assert not any("stage2_weight" in line for line in server.asked)
 
 
 def test_damaged_weights(server: StandIn, files: dict[str, bytes]) -> None:
     server.commit("owner/name", {**files, "model.safetensors": files["model.safetensors"][:5000]})
     with pytest.raises(CheckpointError, match=r"model\.safetensors: damaged"):
-        hub.load("owner/name")
+        load("owner/name")
 
 
 def test_offline(server: StandIn, files: dict[str, bytes], monkeypatch: pytest.MonkeyPatch) -> None:
     server.commit("owner/name", files)
-    hub.load("owner/name")
+    load("owner/name")
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     asked = len(server.asked)
-    assert hub.load("owner/name").config == PRESETS["tiny"]  # from the cache
+    assert load("owner/name").config == PRESETS["tiny"]  # from the cache
     expected = r"owner/other: HF_HUB_OFFLINE is set, and no copy is in the cache: go online once, or give a folder with"
     with pytest.raises(ConnectionError, match=expected):
-        hub.load("owner/other")
+        load("owner/other")
     assert len(server.asked) == asked
 
 
 def test_no_connection(server: StandIn, files: dict[str, bytes], monkeypatch: pytest.MonkeyPatch) -> None:
     server.commit("owner/name", files)
-    hub.load("owner/name")
+    load("owner/name")
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:1")
     monkeypatch.setattr("time.sleep", lambda seconds: None)  # between its attempts
-    assert hub.load("owner/name").config == PRESETS["tiny"]
+    assert load("owner/name").config == PRESETS["tiny"]
     expected = r"owner/other: http://127\.0\.0\.1:1 can't be reached, and no copy is in the cache: go online once, or"
     with pytest.raises(ConnectionError, match=expected):
-        hub.load("owner/other")
+        load("owner/other")
     with pytest.raises(ConnectionError, match=r"owner/name: http://127\.0\.0\.1:1 can't be reached; save_pretrained"):
-        hub.upload(hub.load("owner/name"), "owner/name")
+        hub.upload(load("owner/name"), "owner/name")
 
 
 def test_uploads(server: StandIn, weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -287,7 +289,7 @@ def test_uploads(server: StandIn, weights: Path, monkeypatch: pytest.MonkeyPatch
     assert card.startswith("---\nlibrary_name: lightendiff\n")
     assert f"`lean`, {parameters:.2f} M parameters" in card
     assert 'LightenPipeline.from_pretrained("owner/new")' in card
-    assert same(hub.load("owner/new"), pipe.restorer)
+    assert same(load("owner/new"), pipe.restorer)
 
 
 def test_uploads_again(server: StandIn, weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -300,7 +302,7 @@ def test_uploads_again(server: StandIn, weights: Path, monkeypatch: pytest.Monke
     stored = server.commits["owner/name"][server.branches["owner/name"]["main"]]
     assert stored["README.md"] == b"# Mine\n"  # somebody's card isn't replaced by the short one
     assert len(stored["model.safetensors"]) < 0.7 * (weights / "model.safetensors").stat().st_size
-    bias = hub.load("owner/name").unet.conv_out.bias
+    bias = load("owner/name").unet.conv_out.bias
     assert torch.equal(bias, pipe.restorer.unet.conv_out.bias.half().float())
 
 

@@ -14,11 +14,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from lightendiff.checkpoints import published_name
 from lightendiff.models.paper import PaperDecoder, PaperEncoder
 from lightendiff.models.presets import PRESETS
 from lightendiff.pipeline import LightenPipeline
 from lightendiff.restorer import Restorer
+from lightendiff.weights.published import published_name
 
 SHARED = Path(__file__).parents[2] / "shared" / "paper_checkpoint"
 Weights = dict[str, Tensor]

@@ -288,7 +288,7 @@ def test_sources_of_a_configuration_become_self_made(load_script):
 NET = """
 import torch
 from lightendiff import Restorer
-from lightendiff.checkpoints import published_name
+from lightendiff.weights.published import published_name
 from lightendiff.models.presets import PRESETS
 
 class Net(torch.nn.Module):
@@ -310,7 +310,7 @@ class Net(torch.nn.Module):
 WEIGHTS = """
 import torch
 from lightendiff import Restorer
-from lightendiff.checkpoints import published_name
+from lightendiff.weights.published import published_name
 from lightendiff.models.presets import PRESETS
 
 def state_dict(seed):

@@ -24,7 +24,6 @@ import yaml
 from lightning.pytorch.cli import LightningCLI
 from torch import Tensor, distributed
 
-from lightendiff.checkpoints import load_restorer
 from lightendiff.data.augment import BatchAugment
 from lightendiff.data.datamodule import collate
 from lightendiff.data.datasets import SelfMade
@@ -34,6 +33,7 @@ from lightendiff.pipeline import SHIPPED_WEIGHTS
 from lightendiff.training import ContentTransfer, LatentDiffusion
 from lightendiff.training.base import RestorationTraining
 from lightendiff.training.content_transfer import Reexposure
+from lightendiff.weights.load import load_restorer
 
 ROOT = Path(__file__).parents[1]
 SMALL = ["--data.batch_size=2", "--data.crop=[32,32]", "--trainer.enable_progress_bar=false"]

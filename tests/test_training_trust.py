@@ -22,7 +22,7 @@ import pytest
 import torch
 import yaml
 
-from lightendiff.checkpoints import load_restorer
+from lightendiff.weights.load import load_restorer
 
 ROOT = Path(__file__).parents[1]
 TRIALS = int(os.environ.get("TRIALS", "3"))

@@ -24,11 +24,12 @@ from forks import Fork, Forks
 from PIL import Image
 
 from lightendiff import command
-from lightendiff.checkpoints import CheckpointError, load_restorer, save_restorer
 from lightendiff.folder import plan, restore_files
 from lightendiff.images import ImageError, Picture, read_picture, write_picture
 from lightendiff.models.presets import PRESETS
 from lightendiff.restorer import Restorer
+from lightendiff.weights.folder import CheckpointError, save_restorer
+from lightendiff.weights.load import load_restorer
 
 TRIALS = int(os.environ.get("TRIALS", "20"))
 PICTURES = 24

@@ -36,8 +36,9 @@ def run(args: argparse.Namespace, error: Callable[[str], NoReturn]) -> int:
     published = args.output.lower().endswith(PUBLISHED)
     if published and args.half:
         error("--half: the published layout is float32")
-    from ..checkpoints import CONFIG_NAME, WEIGHTS_NAME, save_restorer
-    from .layouts import read_weights, write_published
+    from ..weights.folder import CONFIG_NAME, WEIGHTS_NAME, save_restorer
+    from ..weights.load import read_weights
+    from ..weights.published import write_published
 
     written = [args.output] if published else [os.path.join(args.output, name) for name in (CONFIG_NAME, WEIGHTS_NAME)]
     if there := [path for path in written if os.path.lexists(path)]:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, NoReturn
 
 if TYPE_CHECKING:
-    from .layouts import Weights
+    from ..weights.training import Weights
 
 HELP = "say what weights are and where they come from"
 EXAMPLES = """
@@ -25,7 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, error: Callable[[str], NoReturn]) -> int:
     from ..pipeline import SHIPPED_WEIGHTS
-    from .layouts import read_weights
+    from ..weights.load import read_weights
 
     weights = read_weights(args.weights or SHIPPED_WEIGHTS)
     lines = dict(describe(weights))
@@ -38,7 +38,7 @@ def run(args: argparse.Namespace, error: Callable[[str], NoReturn]) -> int:
 def describe(weights: Weights) -> Iterator[tuple[str, str]]:
     """What there is to say, line by line: its name and its text."""
     from ..pipeline import SHIPPED_WEIGHTS
-    from .layouts import preset_of
+    from ..weights.published import preset_of
 
     restorer, config = weights.restorer, weights.restorer.config
     ours = ", which come with the package" if weights.file.parent == SHIPPED_WEIGHTS else ""

@@ -8,9 +8,9 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from .. import hub
 from ..pipeline import SHIPPED_WEIGHTS
 from ..restorer import Restorer, context_noise
+from ..weights.load import load
 
 
 class LightenModule(nn.Module):
@@ -51,7 +51,7 @@ class LightenModule(nn.Module):
         seed: int = 0,
     ) -> None:
         super().__init__()
-        restorer = weights if isinstance(weights, Restorer) else hub.load(weights or SHIPPED_WEIGHTS)
+        restorer = weights if isinstance(weights, Restorer) else load(weights or SHIPPED_WEIGHTS)
         noise = context_noise("weights", restorer.config, seed)
         self.restorer = copy.copy(restorer)  # shares the weights, but has a precision of its own
         self.restorer.eval().requires_grad_(False)

@@ -13,13 +13,13 @@ import torch
 from lightning.pytorch.strategies import DDPStrategy
 from torch import Tensor
 
-from .. import hub
 from ..data.augment import Augmentation, BatchAugment
 from ..data.datamodule import LowLightData
 from ..data.degradations import SensorModel
 from ..metrics import brightness_matched, psnr, ssim
 from ..models.presets import PRESETS, PresetName
 from ..restorer import Restorer
+from ..weights.load import load
 from .muon import Muon, split_parameters
 
 Batch = dict[str, Any]
@@ -81,7 +81,7 @@ class RestorationTraining(lightning.LightningModule):
         self.restorer = Restorer(replace(PRESETS[preset], **{k: v for k, v in given.items() if v is not None}))
         if init_from is not None:
             try:
-                self.restorer.load_state_dict(hub.load(init_from).state_dict())
+                self.restorer.load_state_dict(load(init_from).state_dict())
             except RuntimeError as error:  # which lists hundreds of names
                 raise ValueError(f"init_from: {init_from} isn't of the architecture of preset {preset!r}") from error
         self.restorer.to(memory_format=torch.channels_last)

@@ -12,7 +12,7 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from torch import Tensor
 from torchvision.utils import make_grid, save_image
 
-from ..checkpoints import save_restorer
+from ..weights.folder import save_restorer
 from .base import RestorationTraining
 
 

@@ -6,16 +6,17 @@ by the environment variable HF_ENDPOINT; HF_TOKEN, HF_HOME and HF_HUB_OFFLINE me
 
 from __future__ import annotations
 
+import importlib.metadata
 import os
 import re
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 from types import ModuleType
 from typing import NoReturn
 
-from . import __version__
-from .checkpoints import CONFIG_NAME, WEIGHTS_NAME, CheckpointError, load_restorer, save_restorer
-from .restorer import Restorer
+from ..restorer import Restorer
+from .folder import CONFIG_NAME, WEIGHTS_NAME, CheckpointError, save_restorer
 
 CARD_NAME = "README.md"
 _NAME = re.compile(r"(?P<repository>[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*)(@(?P<revision>[\w./-]+))?", re.ASCII)
@@ -27,21 +28,6 @@ _HTTP_CLIENTS = ("httpx", "httpx2", "requests", "urllib3")
 def is_repository(name: str) -> bool:
     """Whether a name has the form `owner/name` or `owner/name@revision`. Nothing is asked of the hub."""
     return _NAME.fullmatch(name) is not None and not name.endswith(_FILES)
-
-
-def load(given: str | os.PathLike[str]) -> Restorer:
-    """The restorer at a path of this machine or in a repository: what `load_restorer` makes of `local_path`.
-
-    Raises what these two do.
-    """
-    return load_restorer(local_path(given))
-
-
-def local_path(given: str | os.PathLike[str]) -> Path:
-    """The path that is given, or what `download` returns for text that has a repository's form and is no path here."""
-    if isinstance(given, str) and not os.path.exists(given) and is_repository(given):
-        return download(given)
-    return Path(given)
 
 
 def download(name: str) -> Path:
@@ -69,7 +55,7 @@ def download(name: str) -> Path:
                 allow_patterns=[CONFIG_NAME, WEIGHTS_NAME],
                 endpoint=_endpoint(hub),
                 library_name="lightendiff",
-                library_version=__version__,
+                library_version=_version(),
             )
         )
     except Exception as error:  # the library's own, and those of its HTTP client, which differs between versions
@@ -111,7 +97,7 @@ def upload(
     if revision is not None:
         raise ValueError(f"name: expected owner/name without a revision, got {name!r}")
     hub = _huggingface_hub(f"{name}: to upload")
-    api = hub.HfApi(endpoint=_endpoint(hub), library_name="lightendiff", library_version=__version__)
+    api = hub.HfApi(endpoint=_endpoint(hub), library_name="lightendiff", library_version=_version())
     with tempfile.TemporaryDirectory() as folder:
         save_restorer(restorer, folder, half)
         files: dict[str, str | bytes] = {file: str(Path(folder) / file) for file in (CONFIG_NAME, WEIGHTS_NAME)}
@@ -170,6 +156,13 @@ def _huggingface_hub(purpose: str) -> ModuleType:
     except ImportError as error:
         raise ImportError(f"{purpose}, huggingface_hub is needed: pip install 'lightendiff[hub]'") from error
     return huggingface_hub
+
+
+def _version() -> str | None:
+    """Ours, where the package is installed, for the library to name."""
+    with suppress(importlib.metadata.PackageNotFoundError):
+        return importlib.metadata.version("lightendiff")
+    return None
 
 
 def _endpoint(hub: ModuleType) -> str:

@@ -14,9 +14,11 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from lightendiff.checkpoints import CheckpointError, load_restorer, published_name, save_restorer
 from lightendiff.models.presets import PRESETS
 from lightendiff.restorer import Restorer
+from lightendiff.weights.folder import CheckpointError, save_restorer
+from lightendiff.weights.load import load_restorer
+from lightendiff.weights.published import published_name
 
 
 @pytest.fixture(scope="module")
