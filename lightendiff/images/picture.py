@@ -18,6 +18,7 @@ FORMATS = {  # the formats that can be written, by extension
 }  # fmt: skip
 RAW = (".dng", ".nef", ".cr2", ".cr3", ".arw", ".raf", ".orf", ".rw2")  # cameras' own, read with rawpy
 READABLE = (*FORMATS, ".gif", *RAW)
+DEFAULT_QUALITY = {"JPEG": 95, "WEBP": 95, "HEIF": 75, "AVIF": 90}  # these keep a photo about as well
 
 
 class ImageError(ValueError):

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageCms
 
-from .heic import is_heic, make_known
+from .picture import Picture
 
-_DECODERS = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "DIB", "GIF", "AVIF")
+DECODERS: tuple[str, ...] = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "DIB", "GIF", "AVIF")
 _LIMIT_LOCK = threading.Lock()
 _limit_users, _pillow_limit = 0, Image.MAX_IMAGE_PIXELS
 
@@ -43,12 +43,8 @@ def _without_pillow_limit() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def loaded(data: bytes, max_pixels: int) -> Iterator[Image.Image]:
-    """The image, decoded. Our own limit takes the place of Pillow's."""
-    decoders: tuple[str, ...] = _DECODERS
-    if is_heic(data):
-        make_known()
-        decoders = ("HEIF",)
+def loaded(data: bytes, max_pixels: int, decoders: tuple[str, ...] = DECODERS) -> Iterator[Image.Image]:
+    """The image, decoded by one of Pillow's `decoders`. Our own limit takes the place of Pillow's."""
     with contextlib.ExitStack() as stack:
         with _without_pillow_limit():
             image = stack.enter_context(Image.open(io.BytesIO(data), formats=decoders))
@@ -163,3 +159,14 @@ def encoded_png(array: np.ndarray) -> bytes:
     if not done:
         raise ValueError("OpenCV can't encode it")
     return data.tobytes()
+
+
+def metadata(picture: Picture) -> dict[str, bytes]:
+    """What Pillow's encoders take of a picture's metadata."""
+    blocks = {"exif": picture.exif, "xmp": picture.xmp, "icc_profile": picture.icc_profile}
+    return {name: block for name, block in blocks.items() if block}
+
+
+def without_grey_alpha(array: np.ndarray) -> np.ndarray:
+    """Grey with alpha as colour with alpha."""
+    return array[..., (0, 0, 0, 1)] if array.shape[2] == 2 else array

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import struct
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,11 +12,13 @@ from PIL import Image, JpegImagePlugin
 from ..files.locations import RemotePath, located
 from .cicp import profile_of
 from .exif import exif_of, still_xmp, upright_xmp, valid_dpi
+from .heif import is_heic, make_known
 from .picture import MAX_PIXELS, RAW, ImageError, Picture, reason, shown
-from .pixels import decode_deep, decoded, kept_profile, loaded, split_alpha, turned
+from .pixels import DECODERS, decode_deep, decoded, kept_profile, loaded, split_alpha, turned
 from .png import kept_chunks
 from .raw import develop
 from .tiff import decode_tiff
+from .webp import has_chunk
 
 
 def read_picture(path: str | os.PathLike[str] | RemotePath, *, max_pixels: int = MAX_PIXELS) -> Picture:
@@ -62,7 +63,11 @@ def _decode(data: bytes, max_pixels: int, name: str) -> Picture:
 
 
 def _decode_other(data: bytes, max_pixels: int) -> tuple[Picture, int]:
-    with loaded(data, max_pixels) as image:
+    decoders = DECODERS
+    if is_heic(data):
+        make_known()
+        decoders = ("HEIF",)
+    with loaded(data, max_pixels, decoders) as image:
         kind = {"MPO": "JPEG", "DIB": "BMP"}.get(image.format or "", image.format or "")
         notes = ["only the first frame is restored"] if getattr(image, "is_animated", False) else []
         if kind == "PNG" and data[24] == 16 and image.mode[0] != "I":
@@ -103,17 +108,7 @@ def _encoding(kind: str, image: Image.Image, data: bytes) -> dict[str, Any]:
     if kind == "PNG":
         return {"chunks": kept_chunks(data)}
     if kind == "WEBP":
-        return {"lossless": data[12:16] == b"VP8L" or (data[12:16] == b"VP8X" and _has_chunk(data, b"VP8L"))}
+        return {"lossless": data[12:16] == b"VP8L" or (data[12:16] == b"VP8X" and has_chunk(data, b"VP8L"))}
     if kind == "HEIF":
         return {"chroma": image.info.get("chroma", 420)}  # grey has none
     return {}
-
-
-def _has_chunk(webp: bytes, wanted: bytes) -> bool:
-    position = 12
-    while position + 8 <= len(webp):
-        name, size = struct.unpack_from("<4sI", webp, position)
-        if name == wanted:
-            return True
-        position += 8 + size + size % 2
-    return False

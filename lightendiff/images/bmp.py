@@ -1,0 +1,25 @@
+"""BMP, with alpha where there is some."""
+
+from __future__ import annotations
+
+import struct
+
+import numpy as np
+
+from .picture import Picture
+from .pixels import saved
+
+
+def encode_bmp(array: np.ndarray, picture: Picture, quality: int | None, notes: list[str]) -> bytes:
+    if picture.exif or picture.xmp or picture.icc_profile:
+        notes.append("BMP holds no EXIF, XMP or colour profile: they are left out")
+    if array.shape[2] != 4:
+        return saved(array, "BMP", **({"dpi": picture.dpi} if picture.dpi else {}))
+    # With alpha: a version 4 header with masks, since Pillow's header makes readers ignore the fourth channel.
+    height, width = array.shape[:2]
+    body = np.ascontiguousarray(array[::-1, :, (2, 1, 0, 3)]).tobytes()
+    per_metre = [round(dpi / 0.0254) for dpi in picture.dpi or (96, 96)]
+    masks = (0xFF0000, 0xFF00, 0xFF, 0xFF000000)
+    header = struct.pack("<IiiHHIIiiII", 108, width, height, 1, 32, 3, len(body), *per_metre, 0, 0)
+    header += struct.pack("<4I4s", *masks, b"BGRs") + bytes(48)
+    return b"BM" + struct.pack("<IHHI", 14 + len(header) + len(body), 0, 0, 14 + len(header)) + header + body

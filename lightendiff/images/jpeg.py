@@ -1,0 +1,38 @@
+"""JPEG, with the tables, comments and rights of the file that a picture came from."""
+
+from __future__ import annotations
+
+import struct
+from typing import Any
+
+import numpy as np
+
+from .picture import DEFAULT_QUALITY, Picture
+from .pixels import saved
+
+_JPEG_SEGMENT = 65_533  # bytes that fit into one JPEG marker segment
+
+
+def encode_jpeg(array: np.ndarray, picture: Picture, quality: int | None, notes: list[str]) -> bytes:
+    source = picture.encoding
+    exif = b"Exif\0\0" + picture.exif if picture.exif else b""
+    xmp = b"http://ns.adobe.com/xap/1.0/\0" + picture.xmp if picture.xmp else b""
+    for name, block in (("EXIF", exif), ("XMP", xmp)):
+        if len(block) > _JPEG_SEGMENT:
+            notes.append(f"JPEG holds at most 64 KB of {name}: it is left out")
+    segments = [b"\xff\xe1" + struct.pack(">H", len(xmp) + 2) + xmp] if 0 < len(xmp) <= _JPEG_SEGMENT else []
+    segments += [b"\xff\xed" + struct.pack(">H", len(block) + 2) + block for block in source.get("segments", ())]
+    options: dict[str, Any] = {"progressive": source.get("progressive", False)}
+    if quality is None and source.get("qtables"):
+        options |= {"qtables": source["qtables"]}
+    else:
+        options |= {"quality": quality or DEFAULT_QUALITY["JPEG"]}
+    if array.shape[2] == 3:
+        options |= {"subsampling": source.get("subsampling", 2 if quality and quality < 90 else 0)}
+    if len(exif) <= _JPEG_SEGMENT:
+        options |= {"exif": exif}
+    if picture.dpi:
+        options |= {"dpi": picture.dpi}
+    if source.get("comment"):
+        options |= {"comment": source["comment"]}
+    return saved(array, "JPEG", icc_profile=picture.icc_profile, extra=b"".join(segments), **options)
