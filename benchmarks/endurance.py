@@ -17,7 +17,7 @@ import numpy as np
 from speed_timing import memory
 
 from lightendiff import arguments, command, folder
-from lightendiff import evaluation as ev
+from lightendiff.evaluation import measure as ev
 from lightendiff.images import Picture, write_picture
 
 FORMATS = ("png", "jpg", "webp", "tif")

@@ -21,15 +21,16 @@ from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 
 import numpy as np
+import report
 import torch
 import yaml
 from tqdm import tqdm
 
 from lightendiff import LightenPipeline
-from lightendiff import evaluation as ev
 from lightendiff.data import datasets as ds
 from lightendiff.data.pictures import Sample, list_pictures, read_pictures
-from lightendiff.sheets import Tile, contact_sheet, save_sheet
+from lightendiff.evaluation import measure as ev
+from lightendiff.evaluation.contact_sheet import Tile, contact_sheet, save_sheet
 
 CONFIG = Path(__file__).resolve().parents[1] / "configs" / "default_stage1.yaml"
 SETS = ("lol_val", "brackets_val", "lol_kept", "well_lit")
@@ -153,11 +154,11 @@ def evaluate_wild(args: argparse.Namespace, pipe: LightenPipeline | None, kept: 
         source = make_source(name, args, kept)
         source.load()
         answer = reading(args.outputs, name) if pipe is None else restoring(pipe, args.steps[0])
-        found: list[tuple[str, ev.WildFigures]] = []
+        found: list[tuple[str, report.WildFigures]] = []
         tiles: list[list[Tile]] = []
         for sample in progress(source, name):
             dark, output = sample.dark.transpose(1, 2, 0), answer(sample)
-            f = ev.measure_wild(dark, output)
+            f = report.measure_wild(dark, output)
             found.append((key(sample), f))
             label = f"darkest third {f.shadows:.1f} to {f.lifted:.1f}; {f.greyed} of {f.whites} whites below 225"
             tiles.append([Tile(dark, key(sample)), Tile(output, label)])
@@ -174,18 +175,18 @@ def progress(source: ds.Source, label: str) -> Iterator[Sample]:
 
 
 def figures_line(label: str, steps: str, runs: Sequence[Sequence[ev.Row]], timed: bool) -> list[str]:
-    f = ev.mean_figures([row for run in runs for row in run])
+    f = report.mean_figures([row for run in runs for row in run])
     line = [label, steps, str(len(runs[0])), f"{f.psnr:.2f}", f"{f.ssim:.3f}", f"{f.matched_psnr:.2f}"]
-    line += [f"{f.delta_e:.2f}", f"{ev.seconds_per_picture(runs[0]):.3f}" if timed else "–"]
+    line += [f"{f.delta_e:.2f}", f"{report.seconds_per_picture(runs[0]):.3f}" if timed else "–"]
     if len(runs) > 1:
-        line.append("{:.3f} / {:.3f}".format(*ev.psnr_spread(runs)))
-        line.append(f"{100 * ev.brightness_coverage(runs):.0f} %")
+        line.append("{:.3f} / {:.3f}".format(*report.psnr_spread(runs)))
+        line.append(f"{100 * report.brightness_coverage(runs):.0f} %")
     return line
 
 
-def wild_lines(name: str, found: Sequence[tuple[str, ev.WildFigures]]) -> Iterator[list[str]]:
+def wild_lines(name: str, found: Sequence[tuple[str, report.WildFigures]]) -> Iterator[list[str]]:
     count = len(found)
-    whole = ev.WildFigures(
+    whole = report.WildFigures(
         whites=sum(f.whites for _, f in found),
         greyed=sum(f.greyed for _, f in found),
         shadows=sum(f.shadows for _, f in found) / count,
@@ -230,7 +231,7 @@ def describe(args: argparse.Namespace, pipe: LightenPipeline | None) -> str:
     device, dtype = next(pipe.restorer.parameters()).device, pipe.restorer.autocast_dtype or torch.float32
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else str(device)
     what = f"{args.weights or 'The weights of the package'}: {parameters:.2f} M parameters"
-    return f"{what}, on {name} in {str(dtype).removeprefix('torch.')}; {ev.describe_machine()}."
+    return f"{what}, on {name} in {str(dtype).removeprefix('torch.')}; {report.describe_machine()}."
 
 
 # ---------------------------------------------------------------------------------------------------------- the command

@@ -22,14 +22,13 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
+from report import describe_machine
 from speed_folder import folder
 from speed_paper import paper
 from speed_restore import DTYPES, restore
 from speed_scheduler import scheduler
 from speed_timing import Size
 from speed_train import train
-
-from lightendiff import evaluation as ev
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
 
@@ -111,7 +110,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser.parse_args(argv)
     gpu = f", {torch.cuda.get_device_name()}" if torch.cuda.is_available() else ""
     try:
-        print(f"{ev.describe_machine()}{gpu}.\n")
+        print(f"{describe_machine()}{gpu}.\n")
         return args.run(args)
     except (OSError, ValueError, ModuleNotFoundError) as error:
         print(f"{parser.prog}: {error}", file=sys.stderr)

@@ -13,7 +13,7 @@ from speed_restore import DTYPES
 from speed_timing import in_turn, made_pictures, ratio
 
 from lightendiff import LightenPipeline, command
-from lightendiff import evaluation as ev
+from lightendiff.evaluation import measure as ev
 from lightendiff.folder import MOST_TOGETHER, Job, Restore, RestoreMany, plan, restore_files
 from lightendiff.images import Picture, read_picture, write_picture
 

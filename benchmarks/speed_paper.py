@@ -20,7 +20,7 @@ from speed_timing import in_turn, made_picture, ratio
 from torch import Tensor
 
 from lightendiff import LightenPipeline
-from lightendiff import evaluation as ev
+from lightendiff.evaluation import measure as ev
 
 
 class Contender(NamedTuple):

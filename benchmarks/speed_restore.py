@@ -21,7 +21,7 @@ from speed_timing import STAGES, Stopwatch, made_picture, memory
 from tqdm import tqdm
 
 from lightendiff import LightenPipeline, Restorer
-from lightendiff import evaluation as ev
+from lightendiff.evaluation import measure as ev
 from lightendiff.images import Picture, read_picture, write_picture
 from lightendiff.models.presets import PRESETS
 

@@ -12,7 +12,7 @@ from speed_timing import in_turn, ratio
 from torch import Tensor
 
 from lightendiff import DDIMScheduler, Restorer
-from lightendiff import evaluation as ev
+from lightendiff.evaluation import measure as ev
 from lightendiff.models.presets import PRESETS, PresetName
 
 

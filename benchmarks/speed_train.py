@@ -17,7 +17,7 @@ import torch
 import yaml
 from speed_timing import Size
 
-from lightendiff import evaluation as ev
+from lightendiff.evaluation import measure as ev
 
 
 class Watched:

@@ -30,8 +30,8 @@ from torch import Tensor, nn
 
 from lightendiff import LightenPipeline
 from lightendiff.data.degradations import darken
-from lightendiff.evaluation import markdown_table
-from lightendiff.sheets import Tile, contact_sheet, save_sheet
+from lightendiff.evaluation.contact_sheet import Tile, contact_sheet, save_sheet
+from lightendiff.evaluation.measure import markdown_table
 
 PHOTOS = ("astronaut", "brick", "camera", "chelsea", "coffee", "grass", "gravel", "rocket")
 STOPS = (-3.0, -5.0, -7.0)

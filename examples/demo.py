@@ -19,8 +19,8 @@ import torch
 
 from lightendiff import LightenPipeline
 from lightendiff.data.degradations import SensorModel, darken
-from lightendiff.evaluation import markdown_table, measure
-from lightendiff.sheets import Tile, contact_sheet, save_sheet
+from lightendiff.evaluation.contact_sheet import Tile, contact_sheet, save_sheet
+from lightendiff.evaluation.measure import markdown_table, measure
 
 PHOTOS = {"astronaut": -5.0, "coffee": -4.0, "chelsea": -5.5, "rocket": -3.0}  # name in scikit-image, exposure in stops
 # Noise as it was measured in the dark frames of LOL v1 (see lightendiff/data/degradations.py).

@@ -20,8 +20,8 @@ import torch.nn.functional as F
 from demo import PHOTOS, dark_photo
 from torch import Tensor, nn
 
+from lightendiff.evaluation.contact_sheet import Tile, contact_sheet, save_sheet
 from lightendiff.integrations.kornia import LightenModule
-from lightendiff.sheets import Tile, contact_sheet, save_sheet
 
 SIZE = (192, 256)  # height, width
 

@@ -21,8 +21,8 @@ from torchvision import tv_tensors
 from torchvision.transforms import v2
 from torchvision.utils import draw_bounding_boxes, draw_segmentation_masks
 
+from lightendiff.evaluation.contact_sheet import Tile, contact_sheet, save_sheet
 from lightendiff.integrations.torchvision import LightenTransform
-from lightendiff.sheets import Tile, contact_sheet, save_sheet
 
 SUBJECTS = {  # left, top, right, bottom
     "astronaut": (150, 40, 290, 210),

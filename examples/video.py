@@ -19,9 +19,9 @@ import torch
 
 from lightendiff import LightenPipeline
 from lightendiff.data.degradations import SensorModel, darken
-from lightendiff.evaluation import markdown_table
+from lightendiff.evaluation.contact_sheet import Tile, contact_sheet, save_sheet
+from lightendiff.evaluation.measure import markdown_table
 from lightendiff.integrations.video import restore_video
-from lightendiff.sheets import Tile, contact_sheet, save_sheet
 
 SIZE = (216, 384)  # height and width
 FRAMES = 48

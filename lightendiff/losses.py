@@ -16,7 +16,7 @@ def ssim_loss(prediction: Tensor, target: Tensor) -> Tensor:
     """1 − SSIM (Wang et al., 2004; 11-pixel Gaussian window, σ = 1.5, range 1), evaluated at every second position.
 
     The stride makes it 14 times faster on a CPU than kornia's and changes the value by less than the noise of one
-    crop; measure with `lightendiff.metrics.ssim`.
+    crop; measure with `lightendiff.evaluation.metrics.ssim`.
     """
     channels = prediction.shape[1]
     offsets = torch.arange(11, device=prediction.device, dtype=prediction.dtype) - 5.0

@@ -23,10 +23,11 @@ import pytest
 import torch
 import yaml
 
-from lightendiff import command, metrics
-from lightendiff import evaluation as ev
-from lightendiff.cli import figures, main, perceptual
+from lightendiff import command
+from lightendiff.cli import main
 from lightendiff.cli.completion import SHELLS
+from lightendiff.evaluation import measure as ev
+from lightendiff.evaluation import metrics, perceptual
 from lightendiff.images import Picture, read_picture, write_picture
 from lightendiff.models.presets import PRESETS
 from lightendiff.restorer import Restorer
@@ -386,7 +387,7 @@ def test_evaluate_restores(pairs: Path, weights: Path, capsys: pytest.CaptureFix
 def test_brightness_matched_picture() -> None:
     rng = np.random.default_rng(0)
     picture, reference = (rng.integers(0, high, (12, 16, 3), dtype=np.uint8) for high in (60, 200))
-    matched = figures.at_brightness_of(reference, picture)
+    matched = ev.at_brightness_of(reference, picture)
     expected = (picture * (reference.mean() / picture.mean())).clip(0, 255)
     assert abs(matched - expected).max() <= 0.5 + 1e-3
     x, y = (torch.from_numpy(p).permute(2, 0, 1)[None] / 255 for p in (picture, reference))

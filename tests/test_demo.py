@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 
 from lightendiff import Restorer
-from lightendiff.evaluation import measure
+from lightendiff.evaluation.measure import measure
 from lightendiff.models.presets import PRESETS
 from lightendiff.weights.folder import save_restorer
 

@@ -414,7 +414,7 @@ EXAMPLES = {
     "lightendiff.integrations.kornia": ["LightenModule"],
     "lightendiff.integrations.opencv": ["lighten"],
     "lightendiff.integrations.torchvision": ["LightenTransform"],
-    "lightendiff.metrics": ["psnr", "ssim"],
+    "lightendiff.evaluation.metrics": ["psnr", "ssim"],
     "lightendiff.pipeline": ["LightenPipeline"],
     "lightendiff.diffusion.scheduler": ["DDIMScheduler"],
 }

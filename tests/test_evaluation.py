@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from lightendiff import evaluation as ev
 from lightendiff.data.datasets import Darkened, SelfMade
 from lightendiff.data.pictures import Sample
+from lightendiff.evaluation import measure as ev
+
+
+@pytest.fixture(scope="module")
+def report(load_script):
+    return load_script(Path(__file__).parents[1] / "benchmarks" / "report.py")
 
 
 def flat(value: int | tuple[int, int, int], height: int = 32, width: int = 40) -> np.ndarray:
@@ -66,7 +72,7 @@ def test_measure_refuses_other_shapes_and_types(output):
         ev.measure(output, flat(3))
 
 
-def test_evaluate_measures_what_the_answer_returns():
+def test_evaluate_measures_what_the_answer_returns(report):
     source = SelfMade(count=3, size=(24, 32))
     source.load()
     rows = ev.evaluate(lambda sample: sample.dark.transpose(1, 2, 0), source.pairs())
@@ -76,7 +82,7 @@ def test_evaluate_measures_what_the_answer_returns():
         assert row.figures == expected
         assert row.seconds >= 0
     perfect = ev.evaluate(lambda sample: sample.target.transpose(1, 2, 0), source.pairs())
-    assert ev.mean_figures(perfect).psnr == math.inf
+    assert report.mean_figures(perfect).psnr == math.inf
 
 
 @pytest.mark.parametrize("change", [{"darken": True}, {"paired": False}])
@@ -87,31 +93,31 @@ def test_evaluate_refuses_what_has_no_dark_picture_or_reference(change):
         ev.evaluate(lambda sample: flat(2), [sample])
 
 
-def test_means_and_median():
+def test_means_and_median(report):
     rows = [row_of(20.0), row_of(22.0), row_of(30.0)]
-    assert ev.mean_figures(rows) == ev.Figures(24.0, pytest.approx(0.24), 25.0, pytest.approx(2.4))
-    assert ev.seconds_per_picture(rows) == pytest.approx(0.022)
+    assert report.mean_figures(rows) == ev.Figures(24.0, pytest.approx(0.24), 25.0, pytest.approx(2.4))
+    assert report.seconds_per_picture(rows) == pytest.approx(0.022)
     with pytest.raises(ValueError, match="rows"):
-        ev.mean_figures([])
+        report.mean_figures([])
 
 
-def test_spread_over_seeds():
+def test_spread_over_seeds(report):
     # Each picture varies by ±1, but in opposite directions: the set's mean doesn't vary.
     runs = [[row_of(19.0), row_of(31.0)], [row_of(21.0), row_of(29.0)]]
-    whole, single = ev.psnr_spread(runs)
+    whole, single = report.psnr_spread(runs)
     assert whole == pytest.approx(0.0)
     assert single == pytest.approx(math.sqrt(2.0))
-    assert ev.psnr_spread(runs[:1]) == (0.0, 0.0)
+    assert report.psnr_spread(runs[:1]) == (0.0, 0.0)
 
 
-def test_coverage_counts_references_between_the_darkest_and_the_brightest_run():
+def test_coverage_counts_references_between_the_darkest_and_the_brightest_run(report):
     def run(*levels: int) -> list[ev.Row]:
         samples = [sample_of(flat(1), flat(target)) for target in (50, 100, 150)]
         figures = ev.Figures(20.0, 0.8, 21.0, 5.0)
         return [ev.Row(s, flat(level), figures, 0.1) for s, level in zip(samples, levels, strict=True)]
 
-    assert ev.brightness_coverage([run(40, 90, 160), run(60, 80, 170)]) == pytest.approx(1 / 3)
-    assert ev.brightness_coverage([run(50, 100, 0)]) == pytest.approx(2 / 3)
+    assert report.brightness_coverage([run(40, 90, 160), run(60, 80, 170)]) == pytest.approx(1 / 3)
+    assert report.brightness_coverage([run(50, 100, 0)]) == pytest.approx(2 / 3)
 
 
 def test_best_median_worst():
@@ -121,7 +127,7 @@ def test_best_median_worst():
     assert [name for name, _ in ev.best_median_worst([row_of(1.0)])] == ["best"]
 
 
-def test_whites_and_shadows():
+def test_whites_and_shadows(report):
     dark = flat(10, 3, 10)
     dark[1] = 100
     dark[2] = 240
@@ -130,18 +136,18 @@ def test_whites_and_shadows():
     output[0] = 30
     output[2, 1] = (255, 255, 224)  # one channel is enough to see it
     output[2, 2] = 225
-    figures = ev.measure_wild(dark, output)
-    assert figures == ev.WildFigures(whites=9, greyed=1, shadows=10.0, lifted=30.0)
+    figures = report.measure_wild(dark, output)
+    assert figures == report.WildFigures(whites=9, greyed=1, shadows=10.0, lifted=30.0)
     assert figures.greyed_share == pytest.approx(1 / 9)
     assert figures.lift == pytest.approx(3.0)
-    black = ev.measure_wild(flat(0), flat(9))
+    black = report.measure_wild(flat(0), flat(9))
     assert math.isnan(black.greyed_share)
     assert math.isnan(black.lift)
     with pytest.raises(ValueError, match="output: expected the shape and dtype of dark"):
-        ev.measure_wild(dark, output[1:])
+        report.measure_wild(dark, output[1:])
 
 
-def test_table_and_machine():
+def test_table_and_machine(report):
     assert ev.markdown_table(["a", "b"], [["1", "2"]]) == "| a | b |\n| --- | --- |\n| 1 | 2 |"
-    assert "torch" in ev.describe_machine()
-    assert "\n" not in ev.describe_machine()
+    assert "torch" in report.describe_machine()
+    assert "\n" not in report.describe_machine()

@@ -7,7 +7,7 @@ import torch
 from skimage.metrics import structural_similarity
 from torch import Tensor
 
-from lightendiff.metrics import brightness_matched, psnr, quantise, ssim
+from lightendiff.evaluation.metrics import brightness_matched, psnr, quantise, ssim
 
 
 def picture(count: int = 2) -> Tensor:

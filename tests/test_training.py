@@ -28,7 +28,7 @@ from lightendiff.data.augment import BatchAugment
 from lightendiff.data.datamodule import collate
 from lightendiff.data.datasets import SelfMade
 from lightendiff.diffusion.scheduler import DDIMScheduler
-from lightendiff.metrics import brightness_matched, psnr, ssim
+from lightendiff.evaluation.metrics import brightness_matched, psnr, ssim
 from lightendiff.pipeline import SHIPPED_WEIGHTS
 from lightendiff.training import ContentTransfer, LatentDiffusion
 from lightendiff.training.base import RestorationTraining

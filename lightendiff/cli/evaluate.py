@@ -1,13 +1,33 @@
-"""`lightendiff evaluate`: how near restored pictures come to their references."""
+"""`lightendiff evaluate`: how near restored pictures come to their references.
+
+Every figure is given twice: of the picture itself, and of the picture brought to its reference's mean brightness, which
+is another quantity and labelled as such. Pictures are read, restored and let go one at a time.
+"""
 
 from __future__ import annotations
 
 import argparse
+import csv
+import math
 import os
-from collections.abc import Callable
-from typing import NoReturn
+import statistics
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
 
 from ..arguments import FORMATS, add_loading, add_restoration
+from ..command import load_pipeline, restoring
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from ..data.datasets import PairedFolders
+    from ..data.pictures import Sample
+    from ..evaluation.measure import Answer, Figures
+    from ..evaluation.perceptual import Measure
 
 HELP = "restore dark pictures and measure how near they come to their references"
 EXAMPLES = """
@@ -16,6 +36,9 @@ lightendiff evaluate low/ high/ --steps 4 --csv figures.csv --sheet best_median_
 lightendiff evaluate dark.png reference.png
 lightendiff evaluate outputs-of-another-program/ high/ --as-is
 """
+NAMES = {"psnr": "PSNR", "ssim": "SSIM", "delta_e": "ΔE00 of 8×8 blocks", "lpips": "LPIPS", "niqe": "NIQE"}
+DECIMALS = {"psnr": 2, "ssim": 3, "delta_e": 2, "lpips": 3, "niqe": 2}
+Values = dict[str, float | None]  # by the names above; None where a picture can't be judged
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -39,6 +62,161 @@ def run(args: argparse.Namespace, error: Callable[[str], NoReturn]) -> int:
         error(f"argument --sheet: expected a name that ends in one of {', '.join(FORMATS)}, got {args.sheet}")
     if args.as_is and (args.weights or args.steps):
         error("--as-is restores nothing: neither --weights nor --steps goes with it")
-    from .figures import evaluate
-
     return evaluate(args, error)
+
+
+@dataclass(frozen=True)
+class Measured:
+    """The figures of the pair `index`, plain and brightness-matched."""
+
+    index: int
+    name: str
+    figures: Figures
+    plain: Values
+    matched: Values
+    seconds: float
+
+
+def find_pairs(dark: Path, reference: Path) -> PairedFolders:
+    """The pairs of two files, or of two folders by stem, checked.
+
+    Raises:
+        FileNotFoundError: there is no such file or folder.
+        ValueError: a file and a folder, or the errors of `PairedFolders`; files are named.
+    """
+    from ..data.datasets.folders import PairedFolders, TwoFiles
+
+    for path in (dark, reference):
+        if not path.exists():
+            raise FileNotFoundError(f"{path}: no such file or folder")
+    if dark.is_dir() != reference.is_dir():
+        kinds = ["a folder" if path.is_dir() else "a file" for path in (dark, reference)]
+        raise ValueError(f"expected two files or two folders, {dark} is {kinds[0]} and {reference} {kinds[1]}")
+    pairs = (PairedFolders if dark.is_dir() else TwoFiles)(dark, reference, cached=False)
+    pairs.load()
+    return pairs
+
+
+def evaluate(args: argparse.Namespace, error: Callable[[str], NoReturn]) -> int:
+    """Run the command with arguments that are checked as far as they can be without files; returns the exit code."""
+    import torch
+    from tqdm import tqdm
+
+    from ..evaluation.contact_sheet import save_sheet
+    from ..evaluation.measure import has_delta_e
+    from ..evaluation.perceptual import perceptual_measures
+
+    pairs = find_pairs(Path(args.dark), Path(args.reference))
+    for option, path in (("--csv", args.csv), ("--sheet", args.sheet)):
+        if path and Path(path).resolve() in pairs.files():
+            error(f"argument {option}: {path} is one of the pictures that are compared")
+    answer, device = as_is, torch.device("cpu")
+    if not args.as_is:
+        pipe = load_pipeline(args, error)
+        restore, device = restoring(pipe, args), pipe.device
+
+        def answer(sample: Sample) -> np.ndarray:
+            return restore(sample.dark.transpose(1, 2, 0))
+
+    measures = perceptual_measures(device, lambda line: print(line, file=sys.stderr))
+    if not has_delta_e():
+        print("note: ΔE is left out: it needs pip install 'lightendiff[evaluate]'", file=sys.stderr)
+    with _table(args.csv, measures) as write:
+        rows = []
+        for index in tqdm(range(len(pairs)), unit="image", disable=None, file=sys.stderr, leave=False):
+            rows.append(measured(index, pairs.pair(index), answer, measures))
+            write(rows[-1])
+    how = "compared as they are"
+    if not args.as_is:
+        seconds = statistics.median(row.seconds for row in rows)
+        how = f"restored with {args.weights or 'the shipped weights'}, {seconds:.3f} s each (median)"
+    print(summary(rows, measures, how), flush=True)
+    if args.sheet:
+        save_sheet(args.sheet, sheet(rows, pairs, answer, restored=not args.as_is))
+    return 0
+
+
+def as_is(sample: Sample) -> np.ndarray:
+    """The dark picture itself."""
+    return sample.dark.transpose(1, 2, 0)
+
+
+def measured(index: int, sample: Sample, answer: Answer, measures: dict[str, Measure]) -> Measured:
+    """The figures of one pair. ValueError, which names it, if it is too small for them."""
+    from ..evaluation import measure as ev
+
+    reference = sample.target.transpose(1, 2, 0)
+    try:
+        [row] = ev.evaluate(answer, [sample])
+        matched = ev.at_brightness_of(reference, row.output)
+        figures = row.figures, ev.measure(matched, reference)
+    except ValueError as error:
+        raise ValueError(f"{sample.name}: {error}") from error
+    plain, bright = (
+        _values(output, reference, f, measures) for output, f in zip((row.output, matched), figures, strict=True)
+    )
+    return Measured(index, Path(sample.name.split(" → ")[0]).name, row.figures, plain, bright, row.seconds)
+
+
+def _values(output: np.ndarray, reference: np.ndarray, f: Figures, measures: dict[str, Measure]) -> Values:
+    delta_e = None if math.isnan(f.delta_e) else f.delta_e
+    perceptual = {name: measure(output, reference) for name, measure in measures.items()}
+    return {"psnr": f.psnr, "ssim": f.ssim, "delta_e": delta_e, **perceptual}
+
+
+@contextmanager
+def _table(path: str | None, measures: dict[str, Measure]) -> Iterator[Callable[[Measured], None]]:
+    """What writes a line of the table of all pictures, at once, so that an interrupted run leaves those before."""
+    if path is None:
+        yield lambda row: None
+        return
+    names = ["psnr", "ssim", "delta_e", *measures]
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    with open(path, "w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(["picture", *names, *(f"{name}_brightness_matched" for name in names), "seconds"])
+
+        def write(row: Measured) -> None:
+            cells = [values[name] for values in (row.plain, row.matched) for name in names]
+            writer.writerow([row.name, *("" if c is None else f"{c:.6g}" for c in cells), f"{row.seconds:.3f}"])
+            file.flush()
+
+        yield write
+
+
+def summary(rows: Sequence[Measured], measures: dict[str, Measure], how: str) -> str:
+    """The means over all pictures, as a table, under a line that says what was measured."""
+    from ..evaluation.measure import markdown_table
+
+    names = [n for n in ("psnr", "ssim", "delta_e", *measures) if _mean([row.plain[n] for row in rows]) is not None]
+    lines = []
+    for label in ("plain", "matched"):
+        means = [_mean([getattr(row, label)[name] for row in rows]) for name in names]
+        cells = ["–" if mean is None else f"{mean:.{DECIMALS[n]}f}" for n, mean in zip(names, means, strict=True)]
+        lines.append(["brightness-matched" if label == "matched" else label, *cells])
+    table = markdown_table(["", *(NAMES[name] for name in names)], lines)
+    return f"{len(rows)} {'pair' if len(rows) == 1 else 'pairs'}, {how}\n\n{table}"
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    """None where any is missing: a mean over other pictures than its neighbour's would be misread."""
+    known = [value for value in values if value is not None]
+    return statistics.fmean(known) if len(known) == len(values) else None
+
+
+def sheet(rows: Sequence[Measured], pairs: PairedFolders, answer: Answer, restored: bool) -> np.ndarray:
+    """The best, the median and the worst by PSNR: dark, restored (once more, which gives the same) and reference."""
+    from ..evaluation.contact_sheet import Tile, contact_sheet
+    from ..evaluation.measure import best_median_worst
+
+    lines = []
+    for rank, row in best_median_worst(rows):
+        sample, f, title = pairs.pair(row.index), row.figures, f"{rank}: {row.name}"
+        label = f"{f.psnr:.2f} dB, SSIM {f.ssim:.3f}, matched {f.matched_psnr:.2f} dB"
+        dark, target = as_is(sample), Tile(sample.target.transpose(1, 2, 0))
+        if restored:
+            lines.append([Tile(dark, title), Tile(answer(sample), label), target])
+        else:
+            lines.append([Tile(dark, f"{title}, {label}"), target])
+    headings = ("dark", "restored", "reference") if restored else ("compared", "reference")
+    return contact_sheet(lines, headings=headings, size=(480, 480))

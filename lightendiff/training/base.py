@@ -16,7 +16,7 @@ from torch import Tensor
 from ..data.augment import Augmentation, BatchAugment
 from ..data.datamodule import LowLightData
 from ..data.degradations import SensorModel
-from ..metrics import brightness_matched, psnr, ssim
+from ..evaluation.metrics import brightness_matched, psnr, ssim
 from ..models.presets import PRESETS, PresetName
 from ..restorer import Restorer
 from ..weights.load import load

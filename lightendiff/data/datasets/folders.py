@@ -65,6 +65,16 @@ class PairedFolders(Source):
         return {stored.path.resolve() for pair in self._pairs for stored in pair}
 
 
+class TwoFiles(PairedFolders):
+    """A single pair, of two files of any names."""
+
+    def load(self) -> None:
+        dark, target = read_pictures(self.folders, cached=False)
+        pair: tuple[Stored, Stored] = (dark, target)
+        check_sizes([pair])
+        self._pairs = [pair]
+
+
 class LolPairs(PairedFolders):
     """LOL v1 as unpacked: `low/` and `high/` lie in `root` itself or else in its `our485/`, `train/` or `eval15/`.
 

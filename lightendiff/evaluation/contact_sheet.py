@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from .images import Picture, write_picture
+from ..images import Picture, write_picture
 
 _BACKGROUND = (38, 38, 38)  # dark enough to judge dark pictures against, light enough to see where they end
 _TEXT = (225, 225, 225)

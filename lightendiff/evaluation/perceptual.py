@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from ..evaluation import as_batch
+from .measure import as_batch
 
 Measure = Callable[[np.ndarray, np.ndarray], float | None]  # (output, reference), both (h, w, 3) uint8
 METRICS = {"lpips": True, "niqe": False}  # pyiqa's name -> whether it takes a reference

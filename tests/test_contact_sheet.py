@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lightendiff.sheets import Tile, contact_sheet, save_sheet
+from lightendiff.evaluation.contact_sheet import Tile, contact_sheet, save_sheet
 
 GAP, LINE = 8, 20
 
