@@ -16,7 +16,9 @@ from tempfile import TemporaryDirectory
 import numpy as np
 from speed_timing import memory
 
-from lightendiff import arguments, command, folder
+from lightendiff import arguments, command
+from lightendiff.batch.plan import plan
+from lightendiff.batch.run import Summary, restore_files
 from lightendiff.evaluation import measure as ev
 from lightendiff.images import Picture, write_picture
 
@@ -32,7 +34,7 @@ def make_pictures(root: Path, count: int, side: int) -> None:
         write_picture(root / f"{i:06}.{FORMATS[i % len(FORMATS)]}", Picture(values))
 
 
-def restore_all(source: Path, out: Path, options: Sequence[str], every: int) -> tuple[folder.Summary, dict[int, int]]:
+def restore_all(source: Path, out: Path, options: Sequence[str], every: int) -> tuple[Summary, dict[int, int]]:
     """Restore a folder; what was done, and the memory in bytes after every so many pictures."""
     parser = arguments.build_parser()
     args = parser.parse_args([str(source), "-o", str(out), *options])
@@ -46,8 +48,8 @@ def restore_all(source: Path, out: Path, options: Sequence[str], every: int) -> 
         if done % every == 0:
             held[done] = memory(peak=False)
 
-    jobs = folder.plan(args.input, args.output).jobs
-    return folder.restore_files(jobs, restore, failed=lambda line: print(line, file=sys.stderr), done=tick), held
+    jobs = plan(args.input, args.output).jobs
+    return restore_files(jobs, restore, failed=lambda line: print(line, file=sys.stderr), done=tick), held
 
 
 def main(argv: Sequence[str] | None = None) -> int:

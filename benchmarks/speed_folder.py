@@ -13,8 +13,10 @@ from speed_restore import DTYPES
 from speed_timing import in_turn, made_pictures, ratio
 
 from lightendiff import LightenPipeline, command
+from lightendiff.batch.plan import Job, plan
+from lightendiff.batch.read_ahead import MOST_TOGETHER
+from lightendiff.batch.run import Restore, RestoreMany, restore_files
 from lightendiff.evaluation import measure as ev
-from lightendiff.folder import MOST_TOGETHER, Job, Restore, RestoreMany, plan, restore_files
 from lightendiff.images import Picture, read_picture, write_picture
 
 

@@ -21,7 +21,7 @@ from .files.locations import is_address, located, why
 from .files.storage import make_folder
 
 if TYPE_CHECKING:
-    from .folder import Restore, RestoreMany, Summary
+    from .batch.run import Restore, RestoreMany, Summary
     from .pipeline import LightenPipeline
 
 FAILED = 1  # exit codes: this, argparse's 2, and 128 + the number of the signal that ended the run
@@ -91,11 +91,12 @@ def _run(args: argparse.Namespace, error: Callable[[str], NoReturn]) -> int | No
         return restore_stream(args, lambda: load_restore(args, error), error)
     from tqdm import tqdm
 
-    from . import folder
+    from .batch.plan import plan
+    from .batch.run import Summary, restore_files
 
     rank, processes = share = _share(error)
     try:
-        planned = folder.plan(
+        planned = plan(
             args.input,
             args.output,
             share=share,
@@ -117,7 +118,7 @@ def _run(args: argparse.Namespace, error: Callable[[str], NoReturn]) -> int | No
 
     for problem in planned.problems:
         say(f"failed: {problem}")
-    summary = folder.Summary()
+    summary = Summary()
     if planned.jobs:
         try:
             make_folder(located(args.output))
@@ -125,7 +126,7 @@ def _run(args: argparse.Namespace, error: Callable[[str], NoReturn]) -> int | No
             error(f"argument -o/--output: {args.output}: {why(reason)}")
         restore = load_restore(args, error)
         with tqdm(total=len(planned.jobs), unit="image", disable=None, file=sys.stderr) as bar:
-            summary = folder.restore_files(
+            summary = restore_files(
                 planned.jobs,
                 restore,
                 many=together(restore),

@@ -11,7 +11,8 @@ from collections.abc import Callable, Hashable
 from pathlib import Path
 from typing import BinaryIO, NoReturn
 
-from . import folder
+from .batch.plan import output_name
+from .batch.run import Restore, restored
 from .files import storage
 from .files.locations import Location, located
 from .images import (
@@ -30,7 +31,7 @@ _INPUT = "standard input"
 
 
 def restore_stream(
-    args: argparse.Namespace, load: Callable[[], folder.Restore], error: Callable[[str], NoReturn]
+    args: argparse.Namespace, load: Callable[[], Restore], error: Callable[[str], NoReturn]
 ) -> int:
     """Restore the one picture of `args` (those of `arguments.build_parser`), where input, output or both are `-`.
 
@@ -56,7 +57,7 @@ def restore_stream(
     return 0
 
 
-def _restore(args: argparse.Namespace, load: Callable[[], folder.Restore], output: BinaryIO | None) -> tuple[str, ...]:
+def _restore(args: argparse.Namespace, load: Callable[[], Restore], output: BinaryIO | None) -> tuple[str, ...]:
     picture = _read(args.input[0], int(args.max_megapixels * 1e6))
     if output is None:
         target = _target(picture, args)
@@ -66,9 +67,9 @@ def _restore(args: argparse.Namespace, load: Callable[[], folder.Restore], outpu
         if given is not None and storage.identity(target) == given:
             raise ImageError(f"{shown(target)}: expected another file than the input, which is never overwritten")
         storage.make_folder(target.parent)
-        result = folder.restored(picture, load(), args.compare)
+        result = restored(picture, load(), args.compare)
         return result.notes + write_picture(target, result, quality=args.quality)
-    result = folder.restored(picture, load(), args.compare)
+    result = restored(picture, load(), args.compare)
     kind = None if args.format is None else FORMATS[f".{args.format}"]
     data, notes = encode_picture(result, format=kind, quality=args.quality)
     try:
@@ -110,7 +111,7 @@ def _identity_of_input() -> Hashable:
 def _target(picture: Picture, args: argparse.Namespace) -> Location:
     """The file for a picture from standard input, which has no name, in the folder of outputs."""
     extension = next((extension for extension, kind in FORMATS.items() if kind == picture.format), ".png")
-    return located(args.output) / folder.output_name(Path(f"stdin{extension}"), args.format, args.suffix)
+    return located(args.output) / output_name(Path(f"stdin{extension}"), args.format, args.suffix)
 
 
 def _named(args: argparse.Namespace) -> str:

@@ -308,7 +308,8 @@ def test_same_seed_same_result_whatever_the_run(tmp_path, weights):
 def test_pictures_restored_together_are_those_restored_alone(tmp_path, weights):
     import torch
 
-    from lightendiff.folder import plan, restore_files
+    from lightendiff.batch.plan import plan
+    from lightendiff.batch.run import restore_files
     from lightendiff.pipeline import LightenPipeline
 
     for number in range(5):

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from lightendiff.batch.plan import plan
 from lightendiff.files.locations import RemotePath, located
-from lightendiff.folder import plan
 
 pytest.importorskip("fsspec")
 

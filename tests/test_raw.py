@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lightendiff.folder import plan, restore_files
+from lightendiff.batch.plan import plan
+from lightendiff.batch.run import restore_files
 from lightendiff.images import ImageError, decode_picture, read_picture
 
 BLACK, WHITE = 512, 16383

@@ -220,7 +220,7 @@ def test_a_picture_of_the_folder_that_fails_is_an_error_of_one_line(speed, weigh
     def broken(*_: object, **__: object) -> None:
         raise ImageError("no space left")
 
-    monkeypatch.setattr("lightendiff.folder.write_picture", broken)
+    monkeypatch.setattr("lightendiff.batch.run.write_picture", broken)
     argv = ("--weights", weights, "--size", "56x40", "--count", 1, "--device", "cpu", "--repeats", 1)
     assert speed.main(["folder", *map(str, argv)]) == 1
     printed = capsys.readouterr()

@@ -10,9 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from lightendiff.batch.plan import plan
+from lightendiff.batch.run import restore_files
 from lightendiff.files import storage
 from lightendiff.files.locations import Location, RemotePath, located
-from lightendiff.folder import plan, restore_files
 from lightendiff.images import ImageError, Picture, read_picture, write_picture
 
 fsspec = pytest.importorskip("fsspec")
@@ -175,7 +176,8 @@ def test_paths_of_this_machine_do_without_fsspec(tmp_path):
     save(tmp_path / "in" / "a.png")
     code = (
         "import sys; sys.modules['fsspec'] = None\n"
-        "from lightendiff.folder import plan, restore_files\n"
+        "from lightendiff.batch.plan import plan\n"
+        "from lightendiff.batch.run import restore_files\n"
         "jobs = plan([sys.argv[1], 'file://' + sys.argv[1]], sys.argv[2], recursive=True, skip_existing=True).jobs\n"
         "print(restore_files(jobs, lambda array: array))"
     )

@@ -24,7 +24,8 @@ from forks import Fork, Forks
 from PIL import Image
 
 from lightendiff import command
-from lightendiff.folder import plan, restore_files
+from lightendiff.batch.plan import plan
+from lightendiff.batch.run import restore_files
 from lightendiff.images import ImageError, Picture, read_picture, write_picture
 from lightendiff.models.presets import PRESETS
 from lightendiff.restorer import Restorer
@@ -55,7 +56,8 @@ module = types.ModuleType("lightendiff.pipeline")
 module.LightenPipeline = LightenPipeline
 sys.modules["lightendiff.pipeline"] = module
 sys.modules["torch"] = types.SimpleNamespace(cuda=types.SimpleNamespace(is_available=lambda: False))
-from lightendiff import folder, images
+from lightendiff import images
+from lightendiff.batch import plan, run
 from lightendiff.command import main
 """
 PROGRAM = """

@@ -17,7 +17,8 @@ from threading import Event, Thread
 import cv2
 import numpy as np
 
-from ..folder import Restore, output_name, restored
+from ..batch.plan import output_name
+from ..batch.run import Restore, restored
 from ..images import FORMATS, ImageError, Picture, read_picture, shown, write_picture
 
 PREVIEW = 2048  # pixels to a side: what is compared on the page; what is downloaded has all of them

@@ -18,7 +18,7 @@ from ..pipeline import MAX_EXPOSURE, LightenPipeline
 from .app_files import Limits, new_folder, reported, restore_batch, restore_photo
 
 if TYPE_CHECKING:
-    from ..folder import Restore
+    from ..batch.run import Restore
 
 OTHER_VIDEOS = (".avi", ".mpg", ".mpeg", ".mts", ".m2ts", ".wmv", ".3gp")  # read, and written as Matroska
 

@@ -11,9 +11,9 @@ from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from .files import storage
-from .files.locations import Location, RemotePath, located, why
-from .images import FORMATS, RAW, READABLE, shown
+from ..files import storage
+from ..files.locations import Location, RemotePath, located, why
+from ..images import FORMATS, RAW, READABLE, shown
 
 
 @dataclass(frozen=True)

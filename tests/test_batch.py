@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from lightendiff.batch.plan import Job, output_name, plan
+from lightendiff.batch.run import restore_files, restored
 from lightendiff.files import storage
-from lightendiff.folder import Job, output_name, plan, restore_files, restored
 from lightendiff.images import Picture, read_picture, write_picture
 
 
@@ -353,14 +354,14 @@ def test_batches_end_at_so_many_pictures_and_pixels(tmp_path, monkeypatch):
         return max(batches)
 
     assert run("a") == 16
-    monkeypatch.setattr("lightendiff.folder._PIXELS_TOGETHER", 5 * 30 + 29)
+    monkeypatch.setattr("lightendiff.batch.read_ahead._PIXELS_TOGETHER", 5 * 30 + 29)
     assert run("b") == 5
 
 
 def test_a_large_picture_among_small_ones(tmp_path, monkeypatch):
     for number in range(40):
         save(tmp_path / "in" / f"{number:02}.png", seed=number, size=(50, 40) if number == 19 else (6, 5))
-    monkeypatch.setattr("lightendiff.folder._PIXELS_TOGETHER", 1000)
+    monkeypatch.setattr("lightendiff.batch.read_ahead._PIXELS_TOGETHER", 1000)
     jobs = plan([tmp_path / "in"], tmp_path / "out").jobs
     assert restore_files(jobs, invert, many=lambda arrays: [invert(array) for array in arrays]).restored == 40
 
@@ -371,8 +372,8 @@ def test_large_pictures_after_small_ones_are_read_only_as_there_is_room(tmp_path
     for number in range(30):
         save(tmp_path / "in" / f"{number:02}.png", seed=number, size=(6, 5) if number < 8 else (50, 40))
     monkeypatch.setattr(os, "cpu_count", lambda: 2)  # one thread, so that it's told what comes after what
-    monkeypatch.setattr("lightendiff.folder._PIXELS_TOGETHER", 1500)
-    monkeypatch.setattr("lightendiff.folder._PIXELS_AHEAD", limit)
+    monkeypatch.setattr("lightendiff.batch.read_ahead._PIXELS_TOGETHER", 1500)
+    monkeypatch.setattr("lightendiff.batch.read_ahead._PIXELS_AHEAD", limit)
     read: list[int] = []
     ahead: list[int] = []
     batches: list[int] = []
@@ -393,7 +394,7 @@ def test_large_pictures_after_small_ones_are_read_only_as_there_is_room(tmp_path
             assert read == [6] * 8 + [50] * expected
         return [invert(array) for array in arrays]
 
-    monkeypatch.setattr("lightendiff.folder.read_picture", reading)
+    monkeypatch.setattr("lightendiff.batch.read_ahead.read_picture", reading)
     jobs = plan([tmp_path / "in"], tmp_path / "out").jobs
     failures: list[str] = []
     summary = restore_files(jobs, alone, many=many, failed=failures.append)
