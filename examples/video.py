@@ -21,7 +21,7 @@ from lightendiff import LightenPipeline
 from lightendiff.data.degradations import SensorModel, darken
 from lightendiff.evaluation.contact_sheet import Tile, contact_sheet, save_sheet
 from lightendiff.evaluation.measure import markdown_table
-from lightendiff.integrations.video import restore_video
+from lightendiff.video.restore import restore_video
 
 SIZE = (216, 384)  # height and width
 FRAMES = 48

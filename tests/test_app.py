@@ -262,7 +262,7 @@ def test_taken_port_and_foreign_address_are_errors() -> None:
 def test_page_sends_no_analytics_and_says_how_to_get_videos(weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("gradio")
     monkeypatch.setitem(sys.modules, "av", None)
-    for name in [name for name in sys.modules if name.startswith("lightendiff.integrations.video")]:
+    for name in [name for name in sys.modules if name.startswith("lightendiff.video.")]:
         monkeypatch.delitem(sys.modules, name)
     blocks = app.build(LightenPipeline.from_pretrained(weights))
     assert blocks.analytics_enabled is False
@@ -454,7 +454,7 @@ def test_http_batch_of_failures(client: Any, tmp_path: Path) -> None:
 
 def test_http_video(client: Any, tmp_path: Path) -> None:
     av = pytest.importorskip("av")
-    pytest.importorskip("lightendiff.integrations.video")
+    pytest.importorskip("lightendiff.video.restore")
     from gradio_client.exceptions import AppError
 
     with av.open(tmp_path / "clip.mp4", "w") as container:

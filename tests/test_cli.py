@@ -683,7 +683,7 @@ def test_video_takes_its_options(
     weights: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     pytest.importorskip("av")
-    video = importlib.import_module("lightendiff.integrations.video")
+    video = importlib.import_module("lightendiff.video.restore")
     signature = inspect.signature(video.restore_video)
     calls: list[dict[str, Any]] = []
 
@@ -718,7 +718,7 @@ def test_an_interrupted_video_says_how_to_go_on(
         os.kill(os.getpid(), signal.SIGTERM)
         time.sleep(5)
 
-    monkeypatch.setattr(importlib.import_module("lightendiff.integrations.video"), "restore_video", interrupt)
+    monkeypatch.setattr(importlib.import_module("lightendiff.video.restore"), "restore_video", interrupt)
     assert run("video", "a.mp4", "b.mp4", "--weights", weights, *CPU) == 128 + signal.SIGTERM
     assert "--resume goes on from there\ninterrupted\n" in capsys.readouterr().err
 

@@ -23,13 +23,14 @@ from lightendiff import LightenPipeline
 from lightendiff.data.degradations import SensorModel, darken
 from lightendiff.models.presets import PRESETS
 from lightendiff.restorer import Restorer
-from lightendiff.steadying import SteadyGain
 from lightendiff.tone import LIFT, exposed
+from lightendiff.video.deflicker import SteadyGain
 
 av = pytest.importorskip("av")
 
-from lightendiff.integrations import video_files, video_frames, video_parts  # noqa: E402
-from lightendiff.integrations.video import restore_video  # noqa: E402
+from lightendiff.video import frames as video_frames  # noqa: E402
+from lightendiff.video import mux, segments  # noqa: E402
+from lightendiff.video.restore import restore_video  # noqa: E402
 
 TIME_BASE = Fraction(1, 12800)
 STEADY = [512 * i for i in range(12)]
@@ -213,7 +214,7 @@ def test_sound_and_subtitles_are_copied_bit_for_bit(tiny, tmp_path):
     ],
 )
 def test_colours_come_back_as_they_were(tiny, tmp_path, monkeypatch, pix_fmt, size, tags):
-    monkeypatch.setitem(video_files._OPTIONS, "libx264", {"qp": "0"})
+    monkeypatch.setitem(mux._OPTIONS, "libx264", {"qp": "0"})
     source = write(tmp_path / "in.mkv", photo("astronaut", 2, *size), [0, 512], pix_fmt=pix_fmt, tags=tags)
     restore_video(source, tmp_path / "out.mkv", tiny, strength=0)
     for old, new in zip(read(source), read(tmp_path / "out.mkv"), strict=True):
@@ -288,7 +289,7 @@ def test_the_pipeline_lets_the_latent_be_adjusted(tiny):
 
 
 def test_a_scene_cut_starts_anew(tiny, tmp_path, monkeypatch):
-    monkeypatch.setitem(video_files._OPTIONS, "libx264", {"qp": "0"})
+    monkeypatch.setitem(mux._OPTIONS, "libx264", {"qp": "0"})
     scenes = np.concatenate([dim(6), photo("rocket", 6, 48, 64) // 4])
     summary = restore_video(write(tmp_path / "in.mp4", scenes), tmp_path / "out.mkv", tiny, smoothing=1.0)
     assert summary.cuts == 1
@@ -378,10 +379,10 @@ class Stopping:
 
 @pytest.fixture
 def lossless(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(video_files.ENCODERS, ".mkv", "ffv1")
-    monkeypatch.setitem(video_files._OPTIONS, "ffv1", {})
+    monkeypatch.setitem(mux.ENCODERS, ".mkv", "ffv1")
+    monkeypatch.setitem(mux._OPTIONS, "ffv1", {})
     monkeypatch.setitem(video_frames.PIXEL_FORMATS, "ffv1", ("yuv420p",))
-    monkeypatch.setattr(video_parts, "SEGMENT", 5)
+    monkeypatch.setattr(segments, "SEGMENT", 5)
 
 
 @pytest.mark.usefixtures("lossless")
@@ -412,7 +413,7 @@ def test_an_interrupted_run_goes_on_and_ends_as_one_that_was_not(tiny, tmp_path)
 def test_a_run_that_is_killed_outright_loses_one_segment_at_most(tiny, tmp_path, monkeypatch):
     source, target = write(tmp_path / "in.mp4", dim()), tmp_path / "out.mkv"
     with monkeypatch.context() as patch:
-        patch.setattr(video_parts.Parts, "rescue", lambda self: None)
+        patch.setattr(segments.Parts, "rescue", lambda self: None)
         with pytest.raises(SystemExit):
             restore_video(source, target, Stopping(tiny, 8, SystemExit))
     pipe = Stopping(tiny)
@@ -441,15 +442,15 @@ def test_a_run_interrupted_while_joining_goes_on(tiny, tmp_path, monkeypatch):
 
 def test_a_second_interrupt_loses_nothing(tiny, tmp_path, monkeypatch):
     source, target = write(tmp_path / "in.mp4", dim()), tmp_path / "out.mp4"
-    close = video_files.SegmentWriter.close
+    close = mux.SegmentWriter.close
 
-    def interrupted(self: video_files.SegmentWriter) -> None:
+    def interrupted(self: mux.SegmentWriter) -> None:
         os.kill(os.getpid(), signal.SIGINT)
         time.sleep(0.1)
         close(self)
 
     with monkeypatch.context() as patch:
-        patch.setattr(video_files.SegmentWriter, "close", interrupted)
+        patch.setattr(mux.SegmentWriter, "close", interrupted)
         with pytest.raises(KeyboardInterrupt):
             restore_video(source, target, Stopping(tiny, 4))
         deadline = time.monotonic() + 10
@@ -549,7 +550,7 @@ def test_the_example_makes_a_video_and_restores_it(tmp_path, weights, load_scrip
 
 def test_a_missing_package_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "av", None)
-    spec = importlib.util.spec_from_file_location("lightendiff.integrations.again", video_frames.__file__)
+    spec = importlib.util.spec_from_file_location("lightendiff.video.again", video_frames.__file__)
     assert spec is not None
     assert spec.loader is not None
     with pytest.raises(ImportError, match=r"videos need PyAV: pip install 'lightendiff\[video\]'"):

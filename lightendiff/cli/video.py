@@ -42,7 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace, error: Callable[[str], NoReturn]) -> int:
     from tqdm import tqdm
 
-    from ..integrations.video import restore_video
+    from ..video.restore import restore_video
 
     options = restoration_options(args)
     if args.smoothing is not None:

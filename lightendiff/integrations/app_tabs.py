@@ -125,7 +125,7 @@ def batch_tab(pipe: LightenPipeline, settings: Settings, limits: Limits) -> None
 def video_tab(pipe: LightenPipeline, settings: Settings, limits: Limits) -> None:
     """A video in, one of the same kind out, where that can be written; without PyAV, what to install."""
     try:
-        from .video_files import ENCODERS
+        from ..video.mux import ENCODERS
     except ImportError as error:  # PyAV is missing, and the message says how to get it
         gr.Markdown(f"{error}, then start this page anew.")
         return
@@ -141,7 +141,7 @@ def video_tab(pipe: LightenPipeline, settings: Settings, limits: Limits) -> None
         options: dict[str, Any] = {"strength": strength, "exposure": exposure, "num_inference_steps": int(steps)}
         yield gr.DownloadButton(value=None, interactive=False), "Starting"
         with _told(cache), new_folder(cache) as folder:
-            from .video import VideoSummary, restore_video
+            from ..video.restore import VideoSummary, restore_video
 
             limits.check_file(source)
             kind = source.suffix if source.suffix.lower() in ENCODERS else ".mkv"

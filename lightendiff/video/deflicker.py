@@ -18,8 +18,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from .restorer import Adjust
-from .tone import BLACK, GAMMA, LIFT, exposed, unlift
+from ..restorer import Adjust
+from ..tone import BLACK, GAMMA, LIFT, exposed, unlift
 
 Relight = Callable[[Tensor, Callable[[Tensor], Tensor]], Tensor]
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from ..images import shown
-from .video_files import SegmentWriter, stamps
+from .mux import SegmentWriter, stamps
 
 SEGMENT = 120  # frames; a run that is killed outright loses at most so many
 

@@ -17,7 +17,7 @@ from typing import Any, cast
 
 import numpy as np
 
-from .video_frames import Look, Source, av, is_cover
+from .frames import Look, Source, av, is_cover
 
 # What can be written: the encoder for each extension. AVI isn't among them: it has no time stamps.
 ENCODERS = {

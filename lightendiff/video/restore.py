@@ -17,10 +17,10 @@ from typing import Any
 
 from ..images import shown
 from ..pipeline import LightenPipeline
-from ..steadying import SteadyGain
-from .video_files import ENCODERS, SegmentWriter, join
-from .video_frames import Look, Source, av, in_one_line
-from .video_parts import Parts
+from .deflicker import SteadyGain
+from .frames import Look, Source, av, in_one_line
+from .mux import ENCODERS, SegmentWriter, join
+from .segments import Parts
 
 SMOOTHING = 1.0  # seconds
 
