@@ -22,17 +22,9 @@ import pytest
 from PIL import Image, ImageCms
 
 from lightendiff import LightenPipeline
+from lightendiff.app import server as app
+from lightendiff.app.jobs import PREVIEW, Limits, end_works, new_folder, reported, restore_batch, restore_photo
 from lightendiff.images import ImageError, Picture, read_picture, write_picture
-from lightendiff.integrations import app
-from lightendiff.integrations.app_files import (
-    PREVIEW,
-    Limits,
-    end_works,
-    new_folder,
-    reported,
-    restore_batch,
-    restore_photo,
-)
 
 LIMITS = Limits(megapixels=0.02, megabytes=0.25)
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
@@ -47,7 +39,7 @@ def watch(event, arguments):
 sys.addaudithook(watch)
 sys.ps1 = ">>> "  # as at Python's prompt, where gradio's own launch doesn't wait
 from lightendiff import LightenPipeline
-from lightendiff.integrations.app import launch
+from lightendiff.app.server import launch
 launch(LightenPipeline.from_pretrained(device="cpu"), port=int(sys.argv[1]), max_megapixels=0.02, max_megabytes=0.25)
 print("ended", flush=True)
 """
@@ -274,7 +266,7 @@ def test_page_sends_no_analytics_and_says_how_to_get_videos(weights: Path, monke
 
 def test_errors_are_told_without_the_folders(tmp_path: Path) -> None:
     gradio = pytest.importorskip("gradio")
-    from lightendiff.integrations.app_tabs import _told
+    from lightendiff.app.tabs import _told
 
     with pytest.raises(gradio.Error) as caught, _told(tmp_path):
         raise ImageError(f"{tmp_path / '0a1b' / 'before.jpg'}: No space left on device")

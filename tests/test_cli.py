@@ -647,7 +647,7 @@ def test_info_of_the_shipped_weights(capsys: pytest.CaptureFixture[str]) -> None
 
 def recorded(module: str, name: str, monkeypatch: pytest.MonkeyPatch) -> list[inspect.BoundArguments]:
     """Puts a record of calls in a function's place; calls that the function itself wouldn't take fail."""
-    place = importlib.import_module(f"lightendiff.integrations.{module}")
+    place = importlib.import_module(f"lightendiff.{module}")
     signature = inspect.signature(getattr(place, name))
     calls: list[inspect.BoundArguments] = []
     monkeypatch.setattr(place, name, lambda *args, **options: calls.append(signature.bind(*args, **options)))
@@ -655,7 +655,7 @@ def recorded(module: str, name: str, monkeypatch: pytest.MonkeyPatch) -> list[in
 
 
 def test_app_takes_its_options(weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    calls = recorded("app", "launch", monkeypatch)
+    calls = recorded("app.server", "launch", monkeypatch)
     assert run("app", "--weights", weights, *CPU) == 0
     assert (
         run("app", "--weights", weights, *CPU, "--host", "0.0.0.0", "--port", 80, "--max-megapixels", 5, "--share") == 0
@@ -669,7 +669,7 @@ def test_app_takes_its_options(weights: Path, monkeypatch: pytest.MonkeyPatch) -
 def test_export_takes_its_options(
     weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    calls = recorded("export", "export", monkeypatch)
+    calls = recorded("integrations.export", "export", monkeypatch)
     (tmp_path / "a.pt2").write_bytes(bytes(250_000))  # what the record of calls doesn't write
     words = ["export", tmp_path / "a.pt2", "--format", "torch-export", "--steps", 3, "--weights", weights]
     assert run(*words) == 0

@@ -45,7 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace, error: Callable[[str], NoReturn]) -> int:
-    from ..integrations.app import launch
+    from ..app.server import launch
 
     given = {"max_megapixels": args.max_megapixels, "max_megabytes": args.max_megabytes}
     limits = {name: value for name, value in given.items() if value is not None}

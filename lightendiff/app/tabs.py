@@ -15,7 +15,7 @@ import gradio as gr
 
 from ..images import READABLE, ImageError
 from ..pipeline import MAX_EXPOSURE, LightenPipeline
-from .app_files import Limits, new_folder, reported, restore_batch, restore_photo
+from .jobs import Limits, new_folder, reported, restore_batch, restore_photo
 
 if TYPE_CHECKING:
     from ..batch.run import Restore

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from ..pipeline import LightenPipeline
-from .app_files import MEGABYTE, Limits, end_works
+from .jobs import MEGABYTE, Limits, end_works
 
 if TYPE_CHECKING:
     import gradio
@@ -38,7 +38,7 @@ def build(
         ValueError: a limit isn't positive.
     """
     gr = _gradio()
-    from . import app_tabs
+    from . import tabs
 
     limits = Limits(max_megapixels, max_megabytes)
     title, seconds = "lightendiff", KEPT_HOURS * 3600
@@ -47,15 +47,15 @@ def build(
             f"# {title}\nRestores photos that are too dark. They stay on the machine that runs this page, "
             f"and are deleted there after {KEPT_HOURS} hours or when it is stopped."
         )
-        settings = app_tabs.settings_of(pipe)
+        settings = tabs.settings_of(pipe)
         with gr.Row():
             with gr.Column(scale=3, min_width=300):
                 with gr.Tab("Photo"):
-                    app_tabs.photo_tab(pipe, settings, limits)
+                    tabs.photo_tab(pipe, settings, limits)
                 with gr.Tab("Several photos"):
-                    app_tabs.batch_tab(pipe, settings, limits)
+                    tabs.batch_tab(pipe, settings, limits)
                 with gr.Tab("Video"):
-                    app_tabs.video_tab(pipe, settings, limits)
+                    tabs.video_tab(pipe, settings, limits)
             with gr.Column(scale=1, min_width=260):
                 for setting in settings:
                     setting.render()

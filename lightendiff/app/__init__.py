@@ -1,0 +1,1 @@
+"""The web page that restores photos and videos: serving it, its tabs, and its work on uploaded files."""
