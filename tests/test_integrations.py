@@ -249,3 +249,18 @@ def test_what_is_no_picture() -> None:
         lighten(None)  # type: ignore[arg-type]  # what imread returns where there is no file
     with pytest.raises(ValueError, match=r"bgr: expected \(h, w\), \(h, w, 3\) or \(h, w, 4\), got \(5, 5, 2\)"):
         lighten(np.zeros((5, 5, 2), np.uint8))
+
+
+# ---- earlier names
+
+
+def test_earlier_names_lead_to_the_same_functions() -> None:
+    from lightendiff.app import server
+    from lightendiff.integrations import app
+
+    assert (app.build, app.launch) == (server.build, server.launch)
+    pytest.importorskip("av")
+    from lightendiff.integrations import video
+    from lightendiff.video import restore
+
+    assert video.restore_video is restore.restore_video
