@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from lightendiff.data.datasets import Brackets
-from lightendiff.data.panoramas import ANGLES, read_panorama, view
-from lightendiff.data.synthetic import main
+from lightendiff.data.synthesis.panoramas import ANGLES, read_panorama, view
+from lightendiff.data.synthesis.scenes import main
 
 HEIGHT = 256
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from .pictures import to_code
+from ..pictures import to_code
 
 Curve = Callable[[np.ndarray], np.ndarray]  # from linear light to code values in [0, 1]
 

@@ -36,12 +36,12 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
-from ..tone import GAMMA
+from ...tone import GAMMA
+from ..datasets.source import excluded_names
+from ..pictures import SUFFIXES, check_sizes, exposure_fusion, find_pictures, listing, read_pictures, to_code
 from .camera import Scene, random_response, stops_for, take, to_linear
-from .datasets.source import excluded_names
 from .night import find_sky, night
 from .panoramas import read_panorama, view
-from .pictures import SUFFIXES, check_sizes, exposure_fusion, find_pictures, listing, read_pictures, to_code
 
 DARKEST, BRIGHTEST = (4.0, 30.0), (150.0, 232.0)  # mean code values of a bracket's first and last frame
 PANORAMA_DARKEST = 10.0, 40.0  # the same of a panorama's first: where lamps are seen, darker ones make a dim fusion,

@@ -7,7 +7,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from .pictures import load_bgr
+from ..pictures import load_bgr
 
 VIEW = 384, 512  # height and width of a view, in every fourth of them the other way round
 ANGLES = 50.0, 90.0  # degrees that a view's longer side covers

@@ -5,8 +5,8 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
+from ..pictures import exposure_fusion, to_code
 from .camera import Scene, random_response, stops_for, take, to_linear
-from .pictures import exposure_fusion, to_code
 
 DARK, BRIGHT, FRAMES = (10.0, 45.0), (100.0, 160.0), 5  # mean code values of the ground's first and last exposure
 SKY = 0.0012  # linear light of the brightest sky at its top

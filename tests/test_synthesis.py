@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from lightendiff.data.datasets import Brackets
-from lightendiff.data.night import find_sky, night
 from lightendiff.data.pictures import to_code
-from lightendiff.data.synthetic import between, bracket, main
+from lightendiff.data.synthesis.night import find_sky, night
+from lightendiff.data.synthesis.scenes import between, bracket, main
 
 
 def landscape(size: tuple[int, int] = (120, 160), sky: float = 0.4) -> np.ndarray:
