@@ -190,7 +190,3 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
     print(f"{made} scenes written to {args.output}")
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
