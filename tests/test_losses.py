@@ -8,7 +8,7 @@ from torch import Tensor
 from torchmetrics.functional.image import structural_similarity_index_measure
 
 from lightendiff.data.datasets import SelfMade
-from lightendiff.losses import charbonnier, match_brightness, restoration_loss, retinex_losses, ssim_loss
+from lightendiff.training.losses import charbonnier, match_brightness, restoration_loss, retinex_losses, ssim_loss
 
 
 def pictures(count: int = 2, size: tuple[int, int] = (61, 84)) -> tuple[Tensor, Tensor]:

@@ -20,7 +20,7 @@ from ..evaluation.metrics import brightness_matched, psnr, ssim
 from ..models.presets import PRESETS, PresetName
 from ..restorer import Restorer
 from ..weights.load import load
-from .muon import Muon, split_parameters
+from .optimizer import Muon, split_parameters
 
 Batch = dict[str, Any]
 

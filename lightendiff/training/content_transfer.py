@@ -8,9 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..losses import restoration_loss, retinex_losses
 from ..tone import SHOULDER, roll_off
 from .base import Batch, RestorationTraining
+from .losses import restoration_loss, retinex_losses
 
 
 class ContentTransfer(RestorationTraining):

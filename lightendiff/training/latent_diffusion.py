@@ -10,9 +10,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ..diffusion.scheduler import gaussian_noise
-from ..losses import restoration_loss
 from .base import Batch, RestorationTraining
 from .content_transfer import Reexposure
+from .losses import restoration_loss
 
 
 class LatentDiffusion(RestorationTraining):

@@ -5,7 +5,7 @@ from copy import deepcopy
 import pytest
 import torch
 
-from lightendiff.training.muon import OTHERS, RMS, Muon, orthogonalised, split_parameters
+from lightendiff.training.optimizer import OTHERS, RMS, Muon, orthogonalised, split_parameters
 
 
 @pytest.mark.parametrize("shape", [(8, 8), (6, 40), (40, 6), (1, 5)])
