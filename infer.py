@@ -3,7 +3,7 @@
 
 import sys
 
-from lightendiff.command import main
+from lightendiff.cli.restore import main
 
 if __name__ == "__main__":
     sys.exit(main())

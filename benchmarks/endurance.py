@@ -16,9 +16,10 @@ from tempfile import TemporaryDirectory
 import numpy as np
 from speed_timing import memory
 
-from lightendiff import arguments, command
 from lightendiff.batch.plan import plan
 from lightendiff.batch.run import Summary, restore_files
+from lightendiff.cli.arguments import build_parser
+from lightendiff.cli.loading import load_restore
 from lightendiff.evaluation import measure as ev
 from lightendiff.images import Picture, write_picture
 
@@ -36,9 +37,9 @@ def make_pictures(root: Path, count: int, side: int) -> None:
 
 def restore_all(source: Path, out: Path, options: Sequence[str], every: int) -> tuple[Summary, dict[int, int]]:
     """Restore a folder; what was done, and the memory in bytes after every so many pictures."""
-    parser = arguments.build_parser()
+    parser = build_parser()
     args = parser.parse_args([str(source), "-o", str(out), *options])
-    restore = command.load_restore(args, parser.error)
+    restore = load_restore(args, parser.error)
     held: dict[int, int] = {}
     done = 0
 

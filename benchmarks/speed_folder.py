@@ -12,10 +12,11 @@ from tempfile import TemporaryDirectory
 from speed_restore import DTYPES
 from speed_timing import in_turn, made_pictures, ratio
 
-from lightendiff import LightenPipeline, command
+from lightendiff import LightenPipeline
 from lightendiff.batch.plan import Job, plan
 from lightendiff.batch.read_ahead import MOST_TOGETHER
 from lightendiff.batch.run import Restore, RestoreMany, restore_files
+from lightendiff.cli import loading
 from lightendiff.evaluation import measure as ev
 from lightendiff.images import Picture, read_picture, write_picture
 
@@ -23,7 +24,7 @@ from lightendiff.images import Picture, read_picture, write_picture
 def folder(args: argparse.Namespace) -> int:
     pipe = LightenPipeline.from_pretrained(args.weights, args.device, DTYPES.get(args.dtype))
     restore = partial(pipe)
-    many = command.together(restore)
+    many = loading.together(restore)
     with TemporaryDirectory() as root:
         jobs = write_pictures(Path(root), args)
         dark = [read_picture(job.source).pixels for job in jobs]

@@ -23,9 +23,9 @@ import pytest
 import torch
 import yaml
 
-from lightendiff import command
 from lightendiff.cli import main
 from lightendiff.cli.completion import SHELLS
+from lightendiff.cli.restore import main as restore_main
 from lightendiff.evaluation import measure as ev
 from lightendiff.evaluation import metrics, perceptual
 from lightendiff.images import Picture, read_picture, write_picture
@@ -196,14 +196,14 @@ class Pipe:
 
 @pytest.fixture
 def doubling(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(command, "load_restore", lambda args, error: lambda pixels: pixels * 2)
+    monkeypatch.setattr("lightendiff.cli.restore.load_restore", lambda args, error: lambda pixels: pixels * 2)
 
 
 def test_restore_is_the_same_as_the_script(tmp_path: Path, weights: Path, capsys: pytest.CaptureFixture[str]) -> None:
     save(tmp_path / "in" / "a.png")
     options = ["--weights", weights, *CPU, "--seed", 3]
     assert run("restore", tmp_path / "in", "-o", tmp_path / "one", *options) == 0
-    assert command.main([str(a) for a in (tmp_path / "in", "-o", tmp_path / "two", *options)]) == 0
+    assert restore_main([str(a) for a in (tmp_path / "in", "-o", tmp_path / "two", *options)]) == 0
     assert (tmp_path / "one" / "a.png").read_bytes() == (tmp_path / "two" / "a.png").read_bytes()
     assert [line[:21] for line in capsys.readouterr().out.splitlines()] == ["1 restored, 0 skipped"] * 2
 
@@ -302,8 +302,8 @@ def test_wrong_arguments_of_pipes(
 
 def test_a_reader_that_goes_away(tmp_path: Path) -> None:
     code = (
-        "import sys\nfrom lightendiff import command\nfrom lightendiff.cli.main import main\n"
-        "command.load_restore = lambda args, error: lambda pixels: pixels\n"
+        "import sys\nfrom lightendiff.cli import restore\nfrom lightendiff.cli.main import main\n"
+        "restore.load_restore = lambda args, error: lambda pixels: pixels\n"
         f"sys.exit(main(['restore', {str(save(tmp_path / 'a.bmp', size=(400, 400)))!r}, '-o', '-']))"
     )
     reading, writing = os.pipe()

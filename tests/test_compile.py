@@ -16,7 +16,8 @@ import numpy as np
 import pytest
 import torch
 
-from lightendiff import LightenPipeline, command
+from lightendiff import LightenPipeline
+from lightendiff.cli.restore import main
 from lightendiff.images import Picture, write_picture
 from lightendiff.models.presets import RestorerConfig
 from lightendiff.restorer import Restorer
@@ -141,8 +142,8 @@ def test_the_command_line(weights: Path, tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setattr(LightenPipeline, "compile", lambda pipe: compiled.append(pipe) or pipe)
     write_picture(tmp_path / "a.png", Picture((255 * dark()).astype(np.uint8)))
     arguments = [str(tmp_path / "a.png"), "--weights", str(weights), "--device", "cpu"]
-    assert command.main([*arguments, "-o", str(tmp_path / "plain")]) == 0
+    assert main([*arguments, "-o", str(tmp_path / "plain")]) == 0
     assert compiled == []
-    assert command.main([*arguments, "-o", str(tmp_path / "out"), "--compile"]) == 0
+    assert main([*arguments, "-o", str(tmp_path / "out"), "--compile"]) == 0
     assert len(compiled) == 1
     assert (tmp_path / "out" / "a.png").is_file()

@@ -29,7 +29,7 @@ import numpy as np
 import pytest
 import yaml
 
-from lightendiff import arguments
+from lightendiff.cli import arguments
 
 pytestmark = pytest.mark.filterwarnings("ignore:LightningCLI's args parameter")  # sys.argv is pytest's
 

@@ -13,8 +13,10 @@ import numpy as np
 import pytest
 from forks import Fork, Forks
 
-from lightendiff import command, images
-from lightendiff.arguments import FORMATS
+from lightendiff import images
+from lightendiff.cli import loading
+from lightendiff.cli.arguments import FORMATS
+from lightendiff.cli.restore import main
 from lightendiff.images import Picture, read_picture, write_picture
 
 ROOT = Path(__file__).parent.parent
@@ -61,7 +63,7 @@ def fake(monkeypatch):
 
 
 def run(*arguments: object) -> int:
-    return command.main([str(argument) for argument in arguments])
+    return main([str(argument) for argument in arguments])
 
 
 def test_a_folder(tmp_path, fake, capsys):
@@ -118,11 +120,11 @@ def test_on_a_gpu_pictures_are_restored_together(fake, monkeypatch):
 
     pipe = fake()
     restore = partial(pipe, seed=7)
-    assert command.together(restore) is None
+    assert loading.together(restore) is None
     monkeypatch.setattr(fake, "device", SimpleNamespace(type="cpu"), raising=False)
-    assert command.together(restore) is None
+    assert loading.together(restore) is None
     monkeypatch.setattr(fake, "device", SimpleNamespace(type="cuda"), raising=False)
-    many = command.together(restore)
+    many = loading.together(restore)
     assert many is not None
     assert many([1, 2]) == [1, 2, 1, 2]  # twice the list, from a pipeline that doubles
     assert fake.calls == [{"seed": 7, "batch_size": 2}]
@@ -261,7 +263,7 @@ def test_the_formats_offered_are_those_that_can_be_written():
 
 def test_help_is_quick():
     code = (
-        "import sys\nfrom lightendiff.command import main\n"
+        "import sys\nfrom lightendiff.cli.restore import main\n"
         "try:\n    main(['--help'])\nfinally:\n"
         "    print('LOADED', *[m for m in ('torch', 'numpy', 'PIL', 'cv2', 'tqdm') if m in sys.modules])"
     )
@@ -336,8 +338,11 @@ def test_pictures_restored_together_are_those_restored_alone(tmp_path, weights):
 @pytest.fixture(scope="module")
 def forks(tmp_path_factory):
     """Of a process that has imported everything, with one thread each."""
-    imports = "import sys, torch\nfrom lightendiff import command, folder, pipeline\ntorch.set_num_threads(1)"
-    started = Forks(imports, "sys.exit(command.main(sys.argv[1:]))", tmp_path_factory.mktemp("forks"))
+    imports = (
+        "import sys, torch\nfrom lightendiff import pipeline\nfrom lightendiff.batch import plan, run\n"
+        "from lightendiff.cli.restore import main\ntorch.set_num_threads(1)"
+    )
+    started = Forks(imports, "sys.exit(main(sys.argv[1:]))", tmp_path_factory.mktemp("forks"))
     yield started
     started.close()
 

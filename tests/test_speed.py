@@ -202,7 +202,7 @@ def test_folder_and_model_restore_the_same_pictures(speed, weights, capsys, monk
         return (lambda pictures: pipe(pictures, batch_size=len(pictures))) if together else None
 
     monkeypatch.setattr(LightenPipeline, "__call__", counted)
-    monkeypatch.setattr("lightendiff.command.together", many)
+    monkeypatch.setattr("lightendiff.cli.loading.together", many)
     monkeypatch.setattr("speed_folder.in_turn", each_once)
     argv = ("--weights", weights, "--size", "56x40", "--count", 3, "--format", "png", "--device", "cpu")
     lines, _ = run(speed, capsys, "folder", *argv)

@@ -23,9 +23,9 @@ import torch
 from forks import Fork, Forks
 from PIL import Image
 
-from lightendiff import command
 from lightendiff.batch.plan import plan
 from lightendiff.batch.run import restore_files
+from lightendiff.cli.restore import main
 from lightendiff.images import ImageError, Picture, read_picture, write_picture
 from lightendiff.models.presets import PRESETS
 from lightendiff.restorer import Restorer
@@ -58,7 +58,7 @@ sys.modules["lightendiff.pipeline"] = module
 sys.modules["torch"] = types.SimpleNamespace(cuda=types.SimpleNamespace(is_available=lambda: False))
 from lightendiff import images
 from lightendiff.batch import plan, run
-from lightendiff.command import main
+from lightendiff.cli.restore import main
 """
 PROGRAM = """
 if "LIMIT" in os.environ:  # bytes that a file may have: writing more fails half-way, as on a full disk
@@ -169,7 +169,7 @@ def test_a_read_only_disk(pictures: Path, tmp_path: Path, monkeypatch: pytest.Mo
 def test_an_output_folder_that_can_not_be_made(pictures: Path, capsys: pytest.CaptureFixture[str]) -> None:
     photo = pictures / "00.png"
     with pytest.raises(SystemExit, match="2"):
-        command.main([str(photo), "-o", str(photo / "out")])
+        main([str(photo), "-o", str(photo / "out")])
     assert capsys.readouterr().err.splitlines()[-1].endswith(f"{photo / 'out'}: {os.strerror(errno.ENOTDIR)}")
 
 

@@ -6,8 +6,8 @@ import argparse
 from collections.abc import Callable
 from typing import NoReturn
 
-from ..arguments import add_loading, number
-from ..command import load_pipeline
+from .arguments import add_loading, number
+from .loading import load_pipeline
 
 HELP = "serve a web page on this machine that restores photos and videos"
 EXAMPLES = """

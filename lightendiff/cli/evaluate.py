@@ -18,8 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
-from ..arguments import FORMATS, add_loading, add_restoration
-from ..command import load_pipeline, restoring
+from .arguments import FORMATS, add_loading, add_restoration
+from .loading import load_pipeline, restoring
 
 if TYPE_CHECKING:
     import numpy as np

@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Callable
 from typing import NoReturn
 
-from ..arguments import number
+from .arguments import number
 
 HELP = "write the restorer for other programs, as ONNX or for torch.export"
 EXAMPLES = """

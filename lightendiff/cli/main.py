@@ -13,10 +13,10 @@ from functools import partial
 from types import ModuleType
 
 from .. import __version__
-from ..arguments import add_debug
-from ..command import FAILED, ended_by
 from . import app, convert, evaluate, export, info, restore, video
+from .arguments import add_debug
 from .completion import SHELLS, PrintCompletion
+from .loading import FAILED, ended_by
 
 COMMANDS: dict[str, ModuleType] = {
     "restore": restore,

@@ -1,12 +1,25 @@
-"""`lightendiff restore`: infer.py under another name."""
+"""`lightendiff restore INPUT [INPUT…] -o OUT`, and infer.py, which is the same.
+
+The arguments are in `arguments`. They are parsed, and inputs checked, before anything heavy is imported.
+"""
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
-from typing import NoReturn
+import os
+import sys
+import traceback
+import warnings
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, NoReturn
 
-from .. import arguments, command
+from ..files.locations import is_address, located, why
+from ..files.storage import make_folder
+from .arguments import FORMATS, build_parser
+from .loading import FAILED, ended_by, load_restore, together
+
+if TYPE_CHECKING:
+    from ..batch.run import Summary
 
 HELP = "restore photos, or folders of them"
 EXAMPLES = """
@@ -19,8 +32,122 @@ lightendiff restore - -o - < dark.png > restored.png
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    arguments.build_parser(parser)
+    build_parser(parser)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command and return its exit code. Wrong arguments raise SystemExit(2), as argparse does."""
+    parser = build_parser()
+    return run(parser.parse_args(argv), parser.error)
 
 
 def run(args: argparse.Namespace, error: Callable[[str], NoReturn]) -> int:
-    return command.run(args, error)
+    """What `main` does with arguments of `arguments.build_parser`; `error(message)` reports wrong ones and exits."""
+    _check_output(args.output, error)
+    os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")  # a damaged file is reported once, by us
+    warnings.filterwarnings("ignore", module="PIL")
+    with ended_by() as signals:
+        try:
+            code = _run(args, error)
+        except KeyboardInterrupt:
+            print("interrupted", file=sys.stderr)
+            code = None
+    return 128 + signals[-1] if code is None else code
+
+
+def _check_output(output: str, error: Callable[[str], NoReturn]) -> None:
+    extension = os.path.splitext(output)[1][1:].lower()
+    if output == "-" or os.path.isdir(output):
+        return
+    if is_address(output):
+        try:
+            located(output)
+        except (ImportError, ValueError, OSError) as reason:
+            error(f"argument -o/--output: {output}: {why(reason)}")
+    elif os.path.lexists(output):
+        error(f"argument -o/--output: {output} is not a folder")
+    if extension in FORMATS:
+        error(f"argument -o/--output: expected a folder, {output} looks like a picture's name")
+
+
+def _run(args: argparse.Namespace, error: Callable[[str], NoReturn]) -> int | None:
+    """The exit code, or None when a signal ended the run."""
+    if "-" in (args.output, *args.input):
+        from .stream import restore_stream
+
+        return restore_stream(args, lambda: load_restore(args, error), error)
+    from tqdm import tqdm
+
+    from ..batch.plan import plan
+    from ..batch.run import Summary, restore_files
+
+    rank, processes = share = _share(error)
+    try:
+        planned = plan(
+            args.input,
+            args.output,
+            share=share,
+            recursive=args.recursive,
+            format=args.format,
+            suffix=args.suffix,
+            skip_existing=args.skip_existing,
+        )
+    except OSError as reason:
+        error(f"argument -o/--output: {args.output}: {why(reason)}")
+
+    def say(line: str) -> None:
+        tqdm.write(line, file=sys.stderr)
+
+    def failed(line: str) -> None:
+        say(f"failed: {line}")
+        if args.debug and sys.exc_info()[0] is not None:
+            say(traceback.format_exc())
+
+    for problem in planned.problems:
+        say(f"failed: {problem}")
+    summary = Summary()
+    if planned.jobs:
+        try:
+            make_folder(located(args.output))
+        except OSError as reason:
+            error(f"argument -o/--output: {args.output}: {why(reason)}")
+        restore = load_restore(args, error)
+        with tqdm(total=len(planned.jobs), unit="image", disable=None, file=sys.stderr) as bar:
+            summary = restore_files(
+                planned.jobs,
+                restore,
+                many=together(restore),
+                format=args.format,
+                quality=args.quality,
+                compare=args.compare,
+                max_pixels=int(args.max_megapixels * 1e6),
+                failed=failed,
+                done=bar.update,
+            )
+    summary.failed += len(planned.problems)
+    summary.skipped += len(planned.skipped)
+    _report(summary, say, f"process {rank} of {processes}: " if processes > 1 else "")
+    if summary.interrupted:
+        return None
+    # torchrun ends all processes when one exits with anything but 0, and their pictures needn't suffer for that.
+    return FAILED if summary.failed and "TORCHELASTIC_RUN_ID" not in os.environ else 0
+
+
+def _share(error: Callable[[str], NoReturn]) -> tuple[int, int]:
+    """Which of how many processes this is, as torchrun and job arrays say it, counted from 0."""
+    rank, processes = os.environ.get("RANK"), os.environ.get("WORLD_SIZE", "1")
+    if rank is None and processes == "1":
+        return 0, 1
+    if rank is None or not (rank.isdecimal() and processes.isdecimal() and int(rank) < int(processes)):
+        got = f"RANK={rank} WORLD_SIZE={processes}" if rank is not None else f"WORLD_SIZE={processes} alone"
+        error(f"expected RANK from 0 to below WORLD_SIZE in the environment, or neither of them, got {got}")
+    return int(rank), int(processes)
+
+
+def _report(summary: Summary, say: Callable[[str], None], who: str) -> None:
+    from ..images import shown
+
+    for note, sources in summary.notes.items():
+        others = f" and {len(sources) - 1} more" if len(sources) > 1 else ""
+        say(f"note: {note}: {shown(sources[0])}{others}")
+    print(f"{who}{summary}")

@@ -7,8 +7,8 @@ import sys
 from collections.abc import Callable
 from typing import NoReturn
 
-from ..arguments import add_loading, add_restoration, number, restoration_options
-from ..command import load_pipeline
+from .arguments import add_loading, add_restoration, number, restoration_options
+from .loading import load_pipeline
 
 HELP = "restore a video, with its sound and without flicker"
 EXAMPLES = """

@@ -25,6 +25,7 @@ WEIGHTS_NAME = "model.safetensors"
 LIGHTNING_KEY = "pytorch-lightning_version"  # in every checkpoint of Lightning's
 MAX_LISTED = 12  # names in a message before it only counts
 
+
 class CheckpointError(ValueError):
     """A file or folder that is no usable checkpoint; the message is one line and starts with its path."""
 

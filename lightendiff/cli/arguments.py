@@ -90,7 +90,7 @@ def add_debug(parser: argparse.ArgumentParser) -> None:
 
 
 def add_restoration(parser: argparse.ArgumentParser, tile: bool = True) -> None:
-    """What `command.load_restore` takes beside the weights; without `tile`, all but --tile and --max-memory."""
+    """What `loading.load_restore` takes beside the weights; without `tile`, all but --tile and --max-memory."""
     how = parser.add_argument_group("restoration")
     how.add_argument("--steps", metavar="N", type=number(int, 1, 1000), help="sampling steps (default: the weights')")
     how.add_argument(
@@ -136,7 +136,7 @@ def restoration_options(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def add_loading(parser: argparse.ArgumentParser) -> None:
-    """What `command.load_pipeline` takes."""
+    """What `loading.load_pipeline` takes."""
     how = parser.add_argument_group("weights and device")
     how.add_argument(
         "--weights",

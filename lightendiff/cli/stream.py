@@ -11,28 +11,17 @@ from collections.abc import Callable, Hashable
 from pathlib import Path
 from typing import BinaryIO, NoReturn
 
-from .batch.plan import output_name
-from .batch.run import Restore, restored
-from .files import storage
-from .files.locations import Location, located
-from .images import (
-    FORMATS,
-    ImageError,
-    Picture,
-    decode_picture,
-    encode_picture,
-    read_picture,
-    shown,
-    write_picture,
-)
+from ..batch.plan import output_name
+from ..batch.run import Restore, restored
+from ..files import storage
+from ..files.locations import Location, located
+from ..images import FORMATS, ImageError, Picture, decode_picture, encode_picture, read_picture, shown, write_picture
 
 STREAM = "-"
 _INPUT = "standard input"
 
 
-def restore_stream(
-    args: argparse.Namespace, load: Callable[[], Restore], error: Callable[[str], NoReturn]
-) -> int:
+def restore_stream(args: argparse.Namespace, load: Callable[[], Restore], error: Callable[[str], NoReturn]) -> int:
     """Restore the one picture of `args` (those of `arguments.build_parser`), where input, output or both are `-`.
 
     Only the picture goes to standard output; everything else that is printed meanwhile goes to standard error.
