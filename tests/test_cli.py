@@ -666,6 +666,18 @@ def test_app_takes_its_options(weights: Path, monkeypatch: pytest.MonkeyPatch) -
     assert same_weights(calls[0].arguments["pipe"].restorer, load_restorer(weights))
 
 
+def test_train_gives_what_train_py_does(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert run("train", "fit", "--config", trained.parents[1] / "short.yaml") == 0
+    same = tmp_path / "runs" / "smoke_stage1" / "last.ckpt"
+    assert same_weights(load.read_weights(same).restorer, load.read_weights(trained / "last.ckpt").restorer)
+
+
+def test_wrong_arguments_of_train(capsys: pytest.CaptureFixture[str]) -> None:
+    assert "--no-such-option" in wrong(capsys, "train", "fit", "--no-such-option")
+    assert 'expected "subcommand" to be one of {fit,' in wrong(capsys, "train")
+
+
 def test_export_takes_its_options(
     weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

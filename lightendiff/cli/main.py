@@ -13,7 +13,7 @@ from functools import partial
 from types import ModuleType
 
 from .. import __version__
-from . import app, convert, evaluate, export, info, restore, video
+from . import app, convert, evaluate, export, info, restore, train, video
 from .arguments import add_debug
 from .completion import SHELLS, PrintCompletion
 from .loading import FAILED, ended_by
@@ -22,6 +22,7 @@ COMMANDS: dict[str, ModuleType] = {
     "restore": restore,
     "video": video,
     "evaluate": evaluate,
+    "train": train,
     "convert": convert,
     "export": export,
     "app": app,

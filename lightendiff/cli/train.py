@@ -1,0 +1,59 @@
+"""`lightendiff train`, and train.py, which is the same: Lightning's command line for the two stages and their data."""
+
+from __future__ import annotations
+
+import argparse
+import warnings
+from collections.abc import Callable
+from typing import TYPE_CHECKING, NoReturn
+
+if TYPE_CHECKING:
+    from lightning.pytorch.cli import ArgsType, LightningCLI
+
+HELP = "train a restorer, or train weights further"
+EXAMPLES = """
+lightendiff train fit --config configs/default_stage1.yaml
+lightendiff train fit --config configs/finetune.yaml --config mine.yaml
+lightendiff train fit --config configs/finetune.yaml --config mine.yaml --ckpt_path runs/finetune/last.ckpt
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "arguments",
+        metavar="ARGUMENT",
+        nargs=argparse.REMAINDER,
+        help="fit or validate, and its options, which `lightendiff train fit --help` lists",
+    )
+
+
+def run(args: argparse.Namespace, error: Callable[[str], NoReturn]) -> int:
+    warnings.filterwarnings("ignore", "LightningCLI's args parameter")  # sys.argv has the command's name, too
+    main(args.arguments, prog="lightendiff train")
+    return 0
+
+
+def main(args: ArgsType = None, run: bool = True, prog: str | None = None) -> LightningCLI:
+    """Run the command line with `args` (by default the process's own) and return what it built and ran.
+
+    Without `run`, `args` has no subcommand, and trainer, model and data are only built. `prog` is the program's name.
+    """
+    from lightning.pytorch.cli import LightningCLI
+
+    from ..data.datamodule import LowLightData
+    from ..training.base import RestorationTraining
+
+    return LightningCLI(
+        RestorationTraining,
+        LowLightData,
+        subclass_mode_model=True,
+        seed_everything_default=0,
+        save_config_kwargs={"overwrite": True},
+        trainer_defaults={
+            "use_distributed_sampler": False,
+            "plugins": [{"class_path": "lightendiff.training.WholeCheckpoints"}],
+        },
+        parser_kwargs={"prog": prog},
+        args=args,
+        run=run,
+    )
