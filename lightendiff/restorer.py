@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from .colour import correct_in_strips
 from .diffusion.sampling import Callback as StepCallback
 from .diffusion.sampling import Predict, sample
 from .diffusion.scheduler import Generators, gaussian_noise
@@ -18,6 +19,8 @@ from .models.presets import RestorerConfig, build_content_transfer, build_schedu
 from .tiling import Tile, split
 from .tone import exposed
 
+_STRIP = 2**21  # pixels of a whole picture whose colours are corrected at a time
+
 Adjust = Callable[[Tensor, Tensor], Tensor]
 
 Length = TypeVar("Length", int, Tensor)
@@ -25,6 +28,8 @@ Length = TypeVar("Length", int, Tensor)
 
 class Restorer(nn.Module):
     """Encodes a dark picture, samples a restored latent conditioned on it, decodes that with the dark one's skips.
+
+    Where the configuration says `input_colours`, hue, chroma and darkness come from the dark picture afterwards.
 
     Args:
         config: the architecture, the scheduler and the default way to sample.
@@ -77,7 +82,7 @@ class Restorer(nn.Module):
                 small as the UNet sees them; returns the latent to go on with, before `exposure`.
             tile: encode and decode in windows of at most so many pixels to a side, which bounds the memory; the result
                 is the same. None for the whole picture at once.
-            clamp: limit the result to [0, 1] (the latent always is).
+            clamp: limit the result to [0, 1] (the latent always is, and a result in the dark picture's colours).
             callback: called as (step index, timestep, x₀ estimate in [-1, 1]) after each step.
 
         Returns:
@@ -122,6 +127,8 @@ class Restorer(nn.Module):
         if seen is not image:
             restored = self.model.enlarge(restored, seen_latent.float(), latent.float())
         output = self._decode_tiles(image, mean, restored, tiles) if skips is None else self.decode(restored, skips)
+        if self.config.input_colours:
+            output = correct_in_strips(image, output, _STRIP if tile is None else tile**2 // 2)
         output = output[..., :height, :width]
         return output.clamp_(0.0, 1.0) if clamp else output
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -142,9 +143,10 @@ def test_tensor_subclass(pipe: LightenPipeline) -> None:
     assert type(pipe(image, strength=0)) is tv_tensors.Image
 
 
-def test_channels_are_red_green_blue(pipe: LightenPipeline) -> None:
+def test_channels_are_red_green_blue(pipe: LightenPipeline, monkeypatch: pytest.MonkeyPatch) -> None:
     # a decoder that adds red, whatever it is given
     original = pipe.restorer.model.decode
+    monkeypatch.setattr(pipe.restorer, "config", replace(pipe.restorer.config, input_colours=False))
     red = torch.tensor([0.5, 0.0, 0.0]).view(1, 3, 1, 1)
     pipe.restorer.model.decode = lambda latent, skips: skips[0] * 0 + red  # type: ignore[method-assign]
     try:

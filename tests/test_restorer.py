@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from lightendiff.colour import correct
 from lightendiff.models.presets import PRESETS
 from lightendiff.restorer import Restorer
 from lightendiff.tone import exposed
@@ -74,7 +75,7 @@ def test_noise_has_an_eighth_of_the_padded_size(preset: str, size: tuple[int, in
 def by_hand(restorer: Restorer, padded: Tensor, noise: Tensor, mean: Tensor) -> Tensor:
     latent, skips = restorer.model.encode(padded, mean=mean)
     restored = restorer.sample_latent(latent, restorer.model.condition(padded, latent, mean), noise)
-    return restorer.model.decode(restored.clamp(0, 1), skips)
+    return correct(padded, restorer.model.decode(restored.clamp(0, 1), skips))
 
 
 def test_a_multiple_is_not_padded() -> None:
@@ -167,7 +168,7 @@ def test_callback_sees_every_step() -> None:
 
 
 def test_clamp() -> None:
-    restorer, dark = make_restorer(), make_dark()
+    restorer, dark = make_restorer(input_colours=False), make_dark()
     nn.init.constant_(restorer.get_parameter("model.decoder.head.bias"), 2.0)  # gain and residual that overshoot
     noise = torch.randn(restorer.noise_shape(dark))
     free = restorer(dark, noise=noise, clamp=False)

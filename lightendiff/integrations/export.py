@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ..colour import correct
 from ..files.atomic import replace_files
 from ..models.unet import Attention
 from ..pipeline import LightenPipeline
@@ -142,6 +143,8 @@ class RestorerGraph(nn.Module):
         same = F.interpolate(restored, size=(height // 8, width // 8), mode="bilinear")  # the identity where it is used
         restored = torch.where(longest <= self.limit, same, model.enlarge(restored, small, latent))
         output = self.restorer.decode(restored, skips)
+        if self.restorer.config.input_colours:
+            output = correct(padded, output)
         return output.index_select(2, torch.arange(h)).index_select(3, torch.arange(w)).clamp(0.0, 1.0)
 
 

@@ -34,6 +34,8 @@ class RestorerConfig:
             for no limit.
         start_timestep: None to sample from pure noise, else the timestep at which sampling starts from the noised
             condition latent.
+        input_colours: whether the result takes its hue and chroma, and darkness where there is no signal, from the dark
+            picture (see `lightendiff.colour`).
     """
 
     architecture: Literal["lean", "paper"]
@@ -52,6 +54,7 @@ class RestorerConfig:
     num_inference_steps: int = 20
     start_timestep: int | None = None
     context: int | None = None
+    input_colours: bool = False
 
     @property
     def multiple(self) -> int:
@@ -120,6 +123,7 @@ PRESETS: dict[PresetName, RestorerConfig] = {
         scheduler=_FEW_STEPS,
         num_inference_steps=2,
         context=768,
+        input_colours=True,
     ),
     "paper": RestorerConfig(
         architecture="paper",
@@ -144,6 +148,7 @@ PRESETS: dict[PresetName, RestorerConfig] = {
         unet_residual=True,
         scheduler=_FEW_STEPS,
         num_inference_steps=2,
+        input_colours=True,
     ),
 }
 
