@@ -27,7 +27,7 @@ TRUST = 0.004, 0.024
 CLIPPED = 0.97  # code value from which a channel may be clipped, which turns the hue
 NEARLY_CLIPPED = 0.94, 0.99  # those over which a pixel goes over to the network's colour
 FITTED = 5  # blocks to a side in which colours are fitted to edges
-FLAT = 4e-4  # variance of the guide (code values² of [0, 1]) that counts as noise, not as an edge
+FLAT = 1e-3  # variance of the guide (code values² of [0, 1]) that counts as noise, not as an edge
 
 # Where lightness and chroma don't both fit. On 26 wild photos 0.1 % of the pixels come to have a channel at white, at
 # the gamut's hard edge 4.4 %, and their lit and colourful places keep their chroma and more, × 1.1.
