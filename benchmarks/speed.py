@@ -1,10 +1,11 @@
-"""Measure speed: python benchmarks/speed.py restore | folder | scheduler | train | paper (each with --help).
+"""Measure speed: python benchmarks/speed.py restore | colour | folder | scheduler | train | paper (each with --help).
 
 `restore`: a picture from file to file, a line for every preset, size, number of steps, precision and device. Each line
 is measured in a process of its own, after one run that isn't counted. Seconds are those of the median run, and the
 stages are that run's; "other" is what lies between them, conversions and padding. Devices are waited for at the ends
 of every stage. Pictures are handled one after another, whereas `infer.py` reads ahead and writes behind. The peak of
 memory is, on CUDA, that of PyTorch's allocator and, on the CPU, what the process holds beyond the loaded libraries.
+`colour`: restoring with the step that takes colours and darkness from the input, and without.
 `folder`: a folder restored as `infer.py` does it, which is reading, restoring and writing, against the model alone on
 the same pictures as arrays. "share" is that of the model's throughput with one picture after another: the median of the
 rounds' shares, which needn't be the share of the medians.
@@ -23,6 +24,7 @@ from pathlib import Path
 
 import torch
 from report import describe_machine
+from speed_colour import colour
 from speed_folder import folder
 from speed_paper import paper
 from speed_restore import DTYPES, restore
@@ -49,7 +51,7 @@ def positive(text: str) -> int:
 
 def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    commands = parser.add_subparsers(required=True, metavar="restore | folder | scheduler | train | paper")
+    commands = parser.add_subparsers(required=True, metavar="restore | colour | folder | scheduler | train | paper")
     here = "cuda" if torch.cuda.is_available() else "cpu"
 
     def add(run: Callable[[argparse.Namespace], int], about: str, repeats: int | None) -> argparse.ArgumentParser:
@@ -71,6 +73,11 @@ def build_parser() -> argparse.ArgumentParser:
     command.add_argument("--batch-size", type=positive, default=1, metavar="N", help="so many pictures at a time")
     about = "of a line's runs, after which none begins; default: 120"
     command.add_argument("--limit", type=float, default=120, metavar="SECONDS", help=about)
+
+    command = add(colour, "what taking colours and darkness from the input costs", 15)
+    command.add_argument("--sizes", nargs="+", type=parse_size, default=sizes[:2], metavar="WIDTHxHEIGHT")
+    command.add_argument("--weights", metavar="PATH", help="in place of the weights of the package")
+    command.add_argument("--device", help="default: the pipeline's choice")
 
     command = add(folder, "a folder, restored as infer.py does it, against the model alone", 7)
     command.add_argument("--count", type=positive, default=8, metavar="N", help="of pictures; default: 8")
