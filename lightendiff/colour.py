@@ -62,15 +62,15 @@ def correct(dark: Tensor, restored: Tensor) -> Tensor:
     """
     height, width = dark.shape[2:]
     dark, restored = (_whole_blocks(image) for image in (dark, restored.clamp(0.0, 1.0)))
-    light, out = to_linear(dark), to_linear(restored)
-    largest, brightness = dark.amax(dim=1, keepdim=True), _luminance(out)
-    level, square = _blocks(largest), _blocks(largest * largest)
-    trust = _ramp(_luminance(seen := _blocks(light)), TRUST) * _unclipped(largest)
-    slope, offset = _fitted(_rho(seen) - _rho(_blocks(out)), trust, level)
+    out, largest = to_linear(restored), dark.amax(dim=1, keepdim=True)
+    brightness, level = _luminance(out), _blocks(largest)
+    seen, made = (to_linear(_blocks(image)) for image in (dark, restored))
+    trust = _ramp(_luminance(seen), TRUST) * _unclipped(largest)
+    slope, offset = _fitted(_rho(seen) - _rho(made), trust, level)
     difference = (slope * largest + offset) * (1.0 - _ramp(largest, NEARLY_CLIPPED))
     wanted = out + brightness * _all_channels(difference)
-    out = _in_gamut(wanted, brightness, light)
-    out = _darkened(out, _emptiness(level, square))
+    out = _in_gamut(wanted, brightness, to_linear(largest))
+    out = _darkened(out, _emptiness(level, _blocks(largest * largest)))
     return to_code(out)[..., :height, :width].clamp(0.0, 1.0)
 
 
@@ -129,19 +129,19 @@ def _fitted(difference: Tensor, trust: Tensor, guide: Tensor) -> tuple[Tensor, T
     return slope, offset
 
 
-def _in_gamut(wanted: Tensor, brightness: Tensor, light: Tensor) -> Tensor:
-    """Colours of luminance `brightness` brought into [0, 1]: darker where `light` is lit and saturated, else paler."""
-    lit, largest = light.amax(dim=1, keepdim=True), wanted.amax(dim=1, keepdim=True)
+def _in_gamut(wanted: Tensor, brightness: Tensor, lit: Tensor) -> Tensor:
+    """Colours of luminance `brightness` brought into [0, 1]: where saturated ones are `lit` darker, else paler."""
+    largest = wanted.amax(dim=1, keepdim=True)
     hold = _ramp(1.0 - brightness / largest.clamp(min=1e-4), SATURATED) * _ramp(lit, LIT)
-    knee = lit + HOLD * (CEILING - lit).clamp(min=0.02)
+    knee = lit + HOLD * (CEILING - lit)
     held = 1.0 - hold * _excess(largest, knee, (CEILING - knee).clamp(min=0.01)) / largest.clamp(min=1e-4)
-    wanted, brightness, largest = wanted * held, brightness * held, largest * held
 
-    share = (largest - brightness) / (EDGE * (1.0 - brightness)).clamp(min=1e-3)
-    knee = torch.lerp(torch.full_like(hold, KNEE), torch.full_like(hold, HELD_KNEE), hold)
+    share = held * (largest - brightness) / (EDGE * (1.0 - held * brightness)).clamp(min=1e-3)
+    knee = KNEE + (HELD_KNEE - KNEE) * hold
     paler = 1.0 - _excess(share, knee, 1.0 - knee) / share.clamp(min=1e-3)
     positive = brightness / (brightness - wanted.amin(dim=1, keepdim=True).clamp(max=0.0)).clamp(min=1e-6)
-    return torch.lerp(brightness, wanted, torch.minimum(paler, positive))
+    chroma = held * torch.minimum(paler, positive)
+    return chroma * wanted + (held - chroma) * brightness
 
 
 def _emptiness(level: Tensor, square: Tensor) -> Tensor:
@@ -161,21 +161,25 @@ def _darkened(out: Tensor, empty: Tensor) -> Tensor:
     """`out` smooth, colourless and with less light where blocks are empty."""
     weight = empty + 1e-3  # what is lit doesn't run into what isn't
     smooth = _box(_box(weight * _blocks(out), SMOOTH) / _box(weight, SMOOTH), 5)
-    smooth, empty = _enlarged(torch.cat([smooth, empty], 1)).split((3, 1), dim=1)
-    out = torch.lerp(out, smooth, empty)
-    return torch.lerp(out, _luminance(out), COLOURLESS * empty) * (1.0 - (1.0 - FLOOR) * empty)
+    smooth = (1.0 - COLOURLESS) * smooth + COLOURLESS * _luminance(smooth)
+    light = 1.0 - (1.0 - FLOOR) * empty
+    parts = torch.cat([light * empty * smooth, light * (1.0 - empty)], dim=1)
+    smooth, share = _enlarged(parts).split((3, 1), dim=1)
+    return share * out + smooth
 
 
 def to_linear(code: Tensor) -> Tensor:
     """Linear light of sRGB code values, both in [0, 1] (IEC 61966-2-1)."""
     above = code.clamp(min=0.04045)
-    return ((above + 0.055) / 1.055) ** 2.4 + (code - above) / 12.92
+    power = (above + 0.055).div_(1.055) ** 2.4
+    return power.add_((code - above).div_(12.92))
 
 
 def to_code(light: Tensor) -> Tensor:
     """The inverse of `to_linear`."""
     above = light.clamp(min=0.0031308)
-    return 1.055 * above ** (1.0 / 2.4) - 0.055 + 12.92 * (light - above)
+    power = 1.055 * above ** (1.0 / 2.4)
+    return power.sub_(0.055).add_((light - above).mul_(12.92))
 
 
 def _luminance(light: Tensor) -> Tensor:

@@ -171,14 +171,15 @@ def test_strips_are_the_whole() -> None:
     whole = correct(dark, restored)
     with torch.no_grad():
         for rows in (BLOCK, REACH, 100, 1000):
-            assert torch.equal(correct_in_strips(dark, restored.clone(), rows * dark.shape[3]), whole)
+            strips = correct_in_strips(dark, restored.clone(), rows * dark.shape[3])
+            torch.testing.assert_close(strips, whole, atol=1e-6, rtol=0)  # the ends of tensors round apart
 
 
 def test_no_pixel_depends_on_one_beyond_reach() -> None:
     dark, restored = landscape()
     cut = dark.shape[2] // 2
     inner = correct(dark[:, :, : cut + REACH], restored[:, :, : cut + REACH])
-    assert torch.equal(inner[:, :, :cut], correct(dark, restored)[:, :, :cut])
+    torch.testing.assert_close(inner[:, :, :cut], correct(dark, restored)[:, :, :cut], atol=1e-6, rtol=0)
 
 
 @pytest.mark.parametrize("size", [(1, 1), (3, 50), (9, 4), (33, 34)])
@@ -192,7 +193,7 @@ def test_any_size(size: tuple[int, int]) -> None:
 def test_pictures_of_a_batch_dont_mix() -> None:
     dark, restored = landscape()
     both = correct(torch.cat([dark, dark.flip(3)]), torch.cat([restored, restored.flip(3)]))
-    assert torch.equal(both[:1], correct(dark, restored))
+    torch.testing.assert_close(both[:1], correct(dark, restored), atol=1e-6, rtol=0)
 
 
 @pytest.mark.parametrize("value", [0.0, 0.3, 1.0])

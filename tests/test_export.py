@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import subprocess
 import sys
 from dataclasses import replace
@@ -69,11 +70,20 @@ def expected(restorer: Restorer, pictures: torch.Tensor, steps: int | None = Non
 
 @pytest.mark.parametrize("size", [*SIZES, (3, 129, 128), (1, 5, 700)])
 def test_without_branches_it_is_the_restorer(restorer: Restorer, size: tuple[int, int, int]) -> None:
-    pictures = dark(*size)
+    pictures, restorer = dark(*size), copy.copy(restorer)  # shares the weights
+    restorer.config = replace(restorer.config, input_colours=False)
     restored = RestorerGraph(restorer)(pictures)
     assert restored.shape == pictures.shape
     torch.testing.assert_close(restored, expected(restorer, pictures), atol=1e-5, rtol=0)
     assert restored.std() > 0.02  # it isn't black everywhere, or white
+
+
+def test_colours_are_the_restorers(restorer: Restorer) -> None:
+    for size in SIZES:
+        pictures = dark(*size)
+        difference = (RestorerGraph(restorer)(pictures) - expected(restorer, pictures)).abs()
+        assert difference.max() < 1e-4  # near the gamut's edge a channel is a small difference of large numbers
+        assert difference.mean() < 1e-6
 
 
 def test_steps_and_seed(restorer: Restorer) -> None:
