@@ -124,7 +124,7 @@ class LightenPipeline:
     def to(self, device: str | torch.device) -> LightenPipeline:
         """Move to a device and return self; a precision that wasn't given is chosen anew."""
         device = existing_device(device)
-        dtype = self._chosen_dtype or best_precision(self.restorer.config.architecture, device)
+        dtype = self._chosen_dtype or best_precision(self.restorer.model.preferred_dtype, device)
         self.restorer.autocast_dtype = None if dtype == torch.float32 else dtype
         self.restorer.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # not in torch's stub
         self._held = memory.held(device)
@@ -238,8 +238,9 @@ class LightenPipeline:
         if adjust is not None and not callable(adjust):
             raise TypeError(f"adjust: expected a function of 2 arguments, got {type(adjust).__name__}")
         options["adjust"] = adjust
-        if exposure and self.restorer.config.architecture == "paper":
-            raise ValueError(f"exposure: the published architecture has no such control; expected 0, got {exposure}")
+        if exposure and not self.restorer.model.exposure_control:
+            architecture = self.restorer.config.architecture
+            raise ValueError(f"exposure: expected 0, the architecture {architecture!r} has no control, got {exposure}")
         if tile is not None:
             config = self.restorer.config
             tile = _integer("tile", tile, smallest_side(config.halo, config.multiple))

@@ -14,7 +14,7 @@ from .diffusion.sampling import Callback as StepCallback
 from .diffusion.sampling import Predict, sample
 from .diffusion.scheduler import Generators, gaussian_noise
 from .models.autoencoder import Skips
-from .models.presets import RestorerConfig, build_content_transfer, build_scheduler, build_unet
+from .models.presets import RestorerConfig, build_autoencoder, build_scheduler, build_unet
 from .tiling import Tile, split
 from .tone import exposed
 
@@ -30,7 +30,7 @@ class Restorer(nn.Module):
         config: the architecture, the scheduler and the default way to sample.
 
     Attributes:
-        model: the content transfer network.
+        model: the autoencoder.
         unet: the conditional UNet.
         scheduler: the DDIM scheduler.
         autocast_dtype: None to run the networks in float32, or the lower precision that they run in; the sampler's
@@ -40,7 +40,7 @@ class Restorer(nn.Module):
     def __init__(self, config: RestorerConfig) -> None:
         super().__init__()
         self.config = config
-        self.model = build_content_transfer(config)
+        self.model = build_autoencoder(config)
         self.unet = build_unet(config)
         self.scheduler = build_scheduler(config)
         self.autocast_dtype: torch.dtype | None = None
@@ -85,7 +85,7 @@ class Restorer(nn.Module):
 
         Raises:
             ValueError: an argument is of another shape or out of its range, or `exposure` isn't 0 where the
-                architecture's latents can't be relit.
+                architecture has no exposure control.
         """
         if dark.ndim != 4 or dark.shape[1] != 3 or dark.numel() == 0 or not dark.is_floating_point():
             raise ValueError(f"dark: expected float (b, 3, h, w), got {dark.dtype} {tuple(dark.shape)}")
@@ -118,7 +118,7 @@ class Restorer(nn.Module):
         if adjust is not None:
             restored = adjust(restored, seen_latent.float())
         if exposure:
-            restored = self.model.relight(restored, lambda values: exposed(values, exposure))
+            restored = self.model.apply_tone_curve(restored, lambda values: exposed(values, exposure))
         if seen is not image:
             restored = self.model.enlarge(restored, seen_latent.float(), latent.float())
         output = self._decode_tiles(image, mean, restored, tiles) if skips is None else self.decode(restored, skips)
@@ -217,6 +217,12 @@ class Restorer(nn.Module):
         m = self.config.multiple
         height, width = self._seen_size(-(-h // m) * m, -(-w // m) * m)
         return b, self.config.latent_channels, height // 8, width // 8
+
+    @property
+    def first_and_last(self) -> tuple[str, ...]:
+        """Names of the weights between pixels or latents and features, of all networks."""
+        names = [("model", self.model.first_and_last), ("unet", self.unet.first_and_last)]
+        return tuple(f"{part}.{name}" for part, own in names for name in own)
 
     def autocast(self, device: torch.device) -> AbstractContextManager:
         """The context that the networks run in."""

@@ -13,6 +13,8 @@ from torch import Tensor, nn
 from torchvision import tv_tensors
 
 from lightendiff import pipeline
+from lightendiff.models.lean import LeanAutoencoder
+from lightendiff.models.paper import PaperAutoencoder
 from lightendiff.models.presets import PRESETS
 from lightendiff.pipeline import LightenPipeline
 from lightendiff.restorer import Restorer
@@ -355,7 +357,7 @@ def test_exposure(pipe: LightenPipeline) -> None:
     assert means[0] < means[2]
     assert np.array_equal(pipe(array, exposure=0), pipe(array))
     published = LightenPipeline(Restorer(PRESETS["paper"]), device="cpu")
-    with pytest.raises(ValueError, match="exposure: the published architecture has no such control; expected 0, got 1"):
+    with pytest.raises(ValueError, match="exposure: expected 0, the architecture 'paper' has no control, got 1"):
         published(array, exposure=1)
 
 
@@ -595,10 +597,10 @@ def test_precision_is_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
     given = LightenPipeline(pipe.restorer, device="cpu", dtype=torch.bfloat16).to("cpu")
     assert given.dtype == torch.bfloat16
     native(True)
-    assert best_precision("paper", torch.device("cpu")) == torch.float32
+    assert best_precision(PaperAutoencoder.preferred_dtype, torch.device("cpu")) == torch.float32
     for query in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"):  # as in releases without them
         monkeypatch.delattr(torch.cpu, query)
-    assert best_precision("default", torch.device("cpu")) == torch.float32
+    assert best_precision(LeanAutoencoder.preferred_dtype, torch.device("cpu")) == torch.float32
 
 
 def test_low_precision_is_close(pipe: LightenPipeline) -> None:

@@ -40,7 +40,7 @@ def settings_of(pipe: LightenPipeline) -> Settings:
             step=0.1,
             label="Exposure",
             info="stops, brighter or darker than it chooses itself",
-            visible=config.architecture != "paper",
+            visible=pipe.restorer.model.exposure_control,
             render=False,
         ),
         gr.Slider(1, max(20, usual), usual, step=1, label="Steps", info="more take longer", render=False),

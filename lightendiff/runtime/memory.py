@@ -33,7 +33,9 @@ def needed(config: RestorerConfig, count: int, height: int, width: int, side: in
     """Bytes that restoring takes beside the loaded networks: `count` pictures in windows of at most `side` pixels."""
     height, width = _padded(config, height, width)
     window = largest_window(height, width, side, config.halo, config.multiple)
-    return _OVERHEAD + count * (_picture_bytes(config) * height * width + _window_bytes(config) * window)
+    return _OVERHEAD + count * (
+        _picture_bytes(config) * height * width + config.autoencoder.window_bytes(config) * window
+    )
 
 
 def fit(
@@ -46,7 +48,7 @@ def fit(
         largest: pixels that a window may have, however much memory there is.
     """
     height, width = _padded(config, height, width)
-    room = (budget - _OVERHEAD - _picture_bytes(config) * height * width) / _window_bytes(config)
+    room = (budget - _OVERHEAD - _picture_bytes(config) * height * width) / config.autoencoder.window_bytes(config)
     pixels, side = min(room, largest), None
     if pixels < height * width:
         smallest = smallest_side(config.halo, config.multiple)
@@ -84,11 +86,6 @@ def _padded(config: RestorerConfig, *lengths: int) -> list[int]:
 
 def _picture_bytes(config: RestorerConfig) -> int:
     return _PICTURE + (_UNLIMITED_CONTEXT if config.context is None else 0)
-
-
-def _window_bytes(config: RestorerConfig) -> int:
-    """Bytes a pixel of a window: some pictures in float32, and features, of which those at half the size are most."""
-    return 100 + 11 * config.channels[0]
 
 
 def _system_room(meminfo: Path) -> list[int]:

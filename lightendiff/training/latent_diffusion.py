@@ -131,7 +131,7 @@ class LatentDiffusion(RestorationTraining):
         if self.reexpose_probability > 0:
             reexposure = Reexposure.draw(len(dark), self.reexpose_probability, generator)
             with self.full_precision():
-                target, latents = reexposure(target), model.relight(latents, reexposure)
+                target, latents = reexposure(target), model.apply_tone_curve(latents, reexposure)
         _, skips = model.encode(dark, batch["mean"][some])
         image = self.restorer.decode(latents, skips)
         with self.full_precision():

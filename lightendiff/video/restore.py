@@ -17,7 +17,7 @@ from typing import Any
 
 from ..images import shown
 from ..pipeline import LightenPipeline
-from .deflicker import SteadyGain
+from .deflicker import Deflicker
 from .frames import Look, Source, av, in_one_line
 from .mux import ENCODERS, SegmentWriter, join
 from .segments import Parts
@@ -78,7 +78,8 @@ def restore_video(
         pipe: the pipeline.
         num_inference_steps, strength, exposure, seed: as in the pipeline's call.
         smoothing: time in seconds over which brightness and colour of what is added are evened out; 0 for every frame
-            on its own. It starts anew at scene cuts. Not for the published architecture, whose latents can't be relit.
+            on its own. It starts anew at scene cuts. Not for the published architecture, which has no
+            exposure control.
         resume: go on where an interrupted run of the same call ended; without one, restore it all.
         progress: called as (frames done, frames in all, or None where that isn't known) after each frame; the second is
             what the file says, which may be an estimate.
@@ -105,10 +106,10 @@ def restore_video(
         if target.exists() and target.samefile(source):
             raise ValueError(f"{shown(target)}: expected another file than the input, which is never overwritten")
         parts = Parts(target.with_name(target.name + ".parts"), _job(source, pipe, smoothing, options), resume)
-        if smoothing and pipe.restorer.config.architecture == "paper":
+        if smoothing and not pipe.restorer.model.exposure_control:
             smoothing = 0.0
-            parts.notes.append("brightness isn't smoothed: the published architecture's latents can't be relit")
-        steady = SteadyGain(pipe.restorer.model.relight, smoothing) if smoothing else None
+            parts.notes.append("brightness isn't smoothed: this architecture has no exposure control")
+        steady = Deflicker(pipe.restorer.model, smoothing) if smoothing else None
         resumed = parts.frames
         with in_one_line(target):
             look, last_duration = _restore(video, parts, pipe, steady, options, encoder, progress)
@@ -152,7 +153,7 @@ def _restore(
     video: Source,
     parts: Parts,
     pipe: LightenPipeline,
-    steady: SteadyGain | None,
+    steady: Deflicker | None,
     options: dict[str, Any],
     encoder: str,
     progress: Progress | None,
