@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 import time
+from dataclasses import replace
 from fractions import Fraction
 from functools import partial
 from pathlib import Path
@@ -21,7 +22,9 @@ from torch.nn import functional as F
 
 from lightendiff import LightenPipeline
 from lightendiff.data.degradations import SensorModel, darken
+from lightendiff.diffusion.options import Sampling
 from lightendiff.models.presets import PRESETS, build_autoencoder
+from lightendiff.pipeline import BoundPipeline
 from lightendiff.restorer import Restorer
 from lightendiff.tone import ENCODING_EXPONENT, exposed
 from lightendiff.video.deflicker import Deflicker
@@ -370,11 +373,14 @@ class Stopping:
         self.pipe, self.restorer, self.dtype = pipe, pipe.restorer, pipe.dtype
         self.at, self.by, self.count = at, by, 0
 
-    def __call__(self, pixels: np.ndarray, **options: Any) -> np.ndarray:
+    def bind(self, **options: Any) -> BoundPipeline:
+        return replace(self.pipe.bind(**options), pipe=self)
+
+    def restore(self, pixels: np.ndarray, sampling: Sampling, **options: Any) -> np.ndarray:
         if self.count == self.at:
             raise self.by
         self.count += 1
-        return self.pipe(pixels, **options)
+        return self.pipe.restore(pixels, sampling, **options)
 
 
 @pytest.fixture

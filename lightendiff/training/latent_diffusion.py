@@ -156,7 +156,7 @@ class LatentDiffusion(RestorationTraining):
                 return restorer.predict(x, t, condition)
 
         noise = self._noise(latent, generator)
-        return restorer.sample_latent(latent, condition, noise, num_inference_steps=timesteps, predict=predict)
+        return restorer.sample_latent(latent, condition, noise, timesteps=timesteps, predict=predict)
 
     def cut_window(
         self, dark: Tensor, target: Tensor, latent: Tensor, generator: torch.Generator

@@ -10,13 +10,13 @@ import json
 import os
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from ..images import shown
-from ..pipeline import LightenPipeline
+from ..pipeline import BoundPipeline, LightenPipeline
 from .deflicker import Deflicker
 from .frames import Look, Source, av, in_one_line
 from .mux import ENCODERS, SegmentWriter, join
@@ -95,24 +95,19 @@ def restore_video(
     encoder = _encoder(target)
     if not smoothing >= 0:
         raise ValueError(f"smoothing: expected seconds from 0 up, got {smoothing}")
-    options = {
-        "num_inference_steps": num_inference_steps,
-        "strength": strength,
-        "exposure": exposure,
-        "seed": seed,
-    }
+    bound = pipe.bind(num_inference_steps=num_inference_steps, strength=strength, exposure=exposure, seed=seed)
     video = Source(source)
     try:
         if target.exists() and target.samefile(source):
             raise ValueError(f"{shown(target)}: expected another file than the input, which is never overwritten")
-        parts = Parts(target.with_name(target.name + ".parts"), _job(source, pipe, smoothing, options), resume)
+        parts = Parts(target.with_name(target.name + ".parts"), _job(source, bound, smoothing), resume)
         if smoothing and not pipe.restorer.model.exposure_control:
             smoothing = 0.0
             parts.notes.append("brightness isn't smoothed: this architecture has no exposure control")
         steady = Deflicker(pipe.restorer.model, smoothing) if smoothing else None
         resumed = parts.frames
         with in_one_line(target):
-            look, last_duration = _restore(video, parts, pipe, steady, options, encoder, progress)
+            look, last_duration = _restore(video, parts, bound, steady, encoder, progress)
             whole = parts.folder / f"whole{target.suffix}"
             notes = join(video, look, parts.segments, last_duration, whole)
         os.replace(whole, target)
@@ -132,8 +127,9 @@ def _encoder(target: Path) -> str:
     return ENCODERS[target.suffix.lower()]
 
 
-def _job(source: Path, pipe: LightenPipeline, smoothing: float, options: dict[str, Any]) -> dict[str, Any]:
+def _job(source: Path, bound: BoundPipeline, smoothing: float) -> dict[str, Any]:
     """All that decides what the segments look like."""
+    pipe = bound.pipe
     weights = hashlib.sha256()
     for name, tensor in pipe.restorer.state_dict().items():
         weights.update(name.encode() + tensor.cpu().contiguous().numpy().tobytes())
@@ -145,16 +141,16 @@ def _job(source: Path, pipe: LightenPipeline, smoothing: float, options: dict[st
         "dtype": str(pipe.dtype),
         "smoothing": float(smoothing),
         "PyAV": av.__version__,
-        **options,
+        "seed": bound.seed,
+        **asdict(bound.sampling),
     }
 
 
 def _restore(
     video: Source,
     parts: Parts,
-    pipe: LightenPipeline,
+    bound: BoundPipeline,
     steady: Deflicker | None,
-    options: dict[str, Any],
     encoder: str,
     progress: Progress | None,
 ) -> tuple[Look, int]:
@@ -170,7 +166,7 @@ def _restore(
             if i < done:
                 continue
             adjust = None if steady is None else steady.at(float(frame.pts * video.time_base))
-            pixels = pipe(look.decoded(frame), adjust=adjust, **options)
+            pixels = bound(look.decoded(frame), adjust=adjust)
             if parts.writer is None:
                 parts.begin(partial(SegmentWriter, look=look, encoder=encoder, source=video))
             parts.add(pixels, frame.pts, {} if steady is None else steady.state())
