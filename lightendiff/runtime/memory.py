@@ -6,11 +6,11 @@ What a picture takes was measured on a CPU (benchmarks/RESULTS.md) and is meant 
 from __future__ import annotations
 
 import contextlib
-import math
 import os
 import re
 from pathlib import Path
 
+import psutil
 import torch
 
 from ..models.presets import RestorerConfig
@@ -60,24 +60,20 @@ def fit(
 
 
 def budget(device: torch.device) -> float:
-    """Bytes that restoring may take where no limit is given: most of what is free; infinite where that isn't known."""
+    """Bytes that restoring may take where no limit is given: most of what is free."""
     if device.type == "cuda":
         reserved = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
         return _SHARE * (torch.cuda.mem_get_info(device)[0] + reserved)
-    rooms = [
-        *_system_room(Path("/proc/meminfo")),
-        *_control_group_rooms(Path("/proc/self/cgroup"), Path("/sys/fs/cgroup")),
-    ]
-    return _SHARE * min(rooms) / int(os.environ.get("LOCAL_WORLD_SIZE", "1")) if rooms else math.inf
+    groups = _control_group_rooms(Path("/proc/self/cgroup"), Path("/sys/fs/cgroup"))
+    room = min([psutil.virtual_memory().available, *groups])
+    return _SHARE * room / int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
 
 
 def held(device: torch.device) -> int:
-    """Bytes of a GPU's memory that PyTorch holds, or else of the machine's that this process does; 0 if unknown."""
+    """Bytes of a GPU's memory that PyTorch holds, or else of the machine's that this process does."""
     if device.type == "cuda":
         return torch.cuda.memory_allocated(device)
-    with contextlib.suppress(OSError, AttributeError):
-        return 1024 * int(re.search(r"VmRSS:\s*(\d+)", Path("/proc/self/status").read_text())[1])  # type: ignore[index]
-    return 0
+    return psutil.Process().memory_info().rss
 
 
 def _padded(config: RestorerConfig, *lengths: int) -> list[int]:
@@ -86,12 +82,6 @@ def _padded(config: RestorerConfig, *lengths: int) -> list[int]:
 
 def _picture_bytes(config: RestorerConfig) -> int:
     return _PICTURE + (_UNLIMITED_CONTEXT if config.context is None else 0)
-
-
-def _system_room(meminfo: Path) -> list[int]:
-    with contextlib.suppress(OSError):
-        return [1024 * int(kilobytes) for kilobytes in re.findall(r"MemAvailable:\s*(\d+)", meminfo.read_text())]
-    return []
 
 
 def _control_group_rooms(groups: Path, root: Path) -> list[int]:
