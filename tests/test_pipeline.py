@@ -527,7 +527,7 @@ def test_rounding_errors_beyond_the_range_are_forgiven(pipe: LightenPipeline) ->
         (
             {"tile": 352, "max_memory": 2},
             ValueError,
-            "tile: expected None where max_memory is given, got both",
+            "tile: expected None beside max_memory, got both, 352 and 2",
         ),
         ({"max_memory": -1}, ValueError, "max_memory: expected a number from 0 to inf, got -1"),
         ({"max_memory": "2 GB"}, TypeError, "max_memory: expected a number, got '2 GB'"),
