@@ -16,15 +16,14 @@ from lightendiff import LightenPipeline
 from lightendiff.batch.plan import Job, plan
 from lightendiff.batch.read_ahead import MOST_TOGETHER
 from lightendiff.batch.run import Restore, RestoreMany, restore_files
-from lightendiff.cli import loading
 from lightendiff.evaluation import measure as ev
 from lightendiff.images import Picture, read_picture, write_picture
 
 
 def folder(args: argparse.Namespace) -> int:
     pipe = LightenPipeline.from_pretrained(args.weights, args.device, DTYPES.get(args.dtype))
-    restore = partial(pipe)
-    many = loading.together(restore)
+    restore = pipe.bind()
+    many = restore.many
     with TemporaryDirectory() as root:
         jobs = write_pictures(Path(root), args)
         dark = [read_picture(job.source).pixels for job in jobs]

@@ -20,6 +20,7 @@ from speed_timing import in_turn, made_picture, ratio
 from torch import Tensor
 
 from lightendiff import LightenPipeline
+from lightendiff.diffusion.options import Sampling
 from lightendiff.evaluation import measure as ev
 
 
@@ -106,7 +107,7 @@ def our_answer(pipe: LightenPipeline, dark: Tensor, steps: int) -> Tensor:
     """From the noise that `published_answer` begins with, where the shape of the latent is the same."""
     torch.manual_seed(0)
     noise = torch.randn(pipe.restorer.noise_shape(dark), device=dark.device)
-    return pipe.restorer(dark, noise=noise, num_inference_steps=steps, clamp=False)
+    return pipe.restorer(dark, Sampling(steps), noise=noise, clamp=False)
 
 
 def decibels(difference: Tensor) -> float:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import operator
 from collections import defaultdict
-from collections.abc import Hashable, Sequence
-from numbers import Real
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from .diffusion.options import MAX_EXPOSURE, Sampling, checked_integer, checked_number
 from .restorer import Adjust, Generators, Restorer, StepCallback
 from .runtime import memory, retry
 from .runtime.compile import Backend, compile_networks
@@ -23,7 +25,8 @@ from .weights.folder import CONFIG_NAME, save_restorer
 from .weights.load import load
 
 SHIPPED_WEIGHTS = Path(__file__).parent / "weights" / "default"
-MAX_EXPOSURE = 3.0  # stops
+
+__all__ = ["MAX_EXPOSURE", "SHIPPED_WEIGHTS", "BoundPipeline", "LightenPipeline"]
 
 ImageT = TypeVar("ImageT")
 
@@ -124,7 +127,7 @@ class LightenPipeline:
     def to(self, device: str | torch.device) -> LightenPipeline:
         """Move to a device and return self; a precision that wasn't given is chosen anew."""
         device = existing_device(device)
-        dtype = self._chosen_dtype or best_precision(self.restorer.config.architecture, device)
+        dtype = self._chosen_dtype or best_precision(self.restorer.model.preferred_dtype, device)
         self.restorer.autocast_dtype = None if dtype == torch.float32 else dtype
         self.restorer.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # not in torch's stub
         self._held = memory.held(device)
@@ -232,59 +235,86 @@ class LightenPipeline:
             RuntimeError: memory runs out even in small windows on the CPU, or the networks' output isn't finite even in
                 float32.
         """
-        strength, batch_size = _number("strength", strength, 0, 1), _integer("batch_size", batch_size, 1)
-        options = self._sampling_options(num_inference_steps, start_timestep, eta, callback)
-        options["exposure"] = _number("exposure", exposure, -MAX_EXPOSURE, MAX_EXPOSURE)
-        if adjust is not None and not callable(adjust):
-            raise TypeError(f"adjust: expected a function of 2 arguments, got {type(adjust).__name__}")
-        options["adjust"] = adjust
-        if exposure and self.restorer.config.architecture == "paper":
-            raise ValueError(f"exposure: the published architecture has no such control; expected 0, got {exposure}")
-        if tile is not None:
-            config = self.restorer.config
-            tile = _integer("tile", tile, smallest_side(config.halo, config.multiple))
-        if max_memory is not None:
-            max_memory = _number("max_memory", max_memory, 0, float("inf"))
-            if tile is not None:
-                raise ValueError(f"expected tile or max_memory, got both, {tile} and {max_memory:g}")
+        return self.restore(
+            image,
+            Sampling(num_inference_steps, start_timestep, eta, exposure, strength),
+            seed=seed,
+            generator=generator,
+            adjust=adjust,
+            callback=callback,
+            batch_size=batch_size,
+            tile=tile,
+            max_memory=max_memory,
+        )
+
+    def restore(
+        self,
+        image: ImageT,
+        sampling: Sampling | None = None,
+        *,
+        seed: int | None = 0,
+        generator: Generators = None,
+        adjust: Adjust | None = None,
+        callback: StepCallback | None = None,
+        batch_size: int = 1,
+        tile: int | None = None,
+        max_memory: float | None = None,
+    ) -> ImageT:
+        """What calling the pipeline does, which describes it, with the options that `Sampling` has as one value."""
+        sampling = Sampling() if sampling is None else sampling
+        self.restorer.check(sampling)
+        tile, max_memory = self._windows(tile, max_memory)
+        for name, function, arguments in (("adjust", adjust, 2), ("callback", callback, 3)):
+            if function is not None and not callable(function):
+                kind = type(function).__name__
+                raise TypeError(f"{name}: expected a function of {arguments} arguments, got {kind}")
+        batch_size = checked_integer("batch_size", batch_size, 1)
         many = isinstance(image, (list, tuple))
         given: list[Any] = list(image) if isinstance(image, (list, tuple)) else [image]
         pictures = [as_pixels(each, f"image[{i}]" if many else "image") for i, each in enumerate(given)]
         generators = self._generators(generator, seed, sum(len(picture.pixels) for picture in pictures))
         results: list[Any]
-        if strength == 0:
+        if sampling.strength == 0:
             results = [each.detach().clone() if isinstance(each, Tensor) else each.copy() for each in given]
         else:
-            results = self._restored(pictures, generators, strength, batch_size, tile, max_memory, options)
+            run = partial(retry.restore, self.restorer, sampling=sampling, adjust=adjust, callback=callback)
+            results = self._restored(pictures, generators, run, batch_size, tile, max_memory)
         if not many:
             return results[0]
         return cast(ImageT, tuple(results) if isinstance(image, tuple) else results)
 
-    def _sampling_options(
-        self, steps: int | None, start_timestep: int | None, eta: float, callback: StepCallback | None
-    ) -> dict[str, Any]:
-        config = self.restorer.config
-        if steps is not None:
-            steps = _integer("num_inference_steps", steps, 1)
-        if start_timestep is not None:
-            start_timestep = _integer("start_timestep", start_timestep, 0)
-        if callback is not None and not callable(callback):
-            raise TypeError(f"callback: expected a function of 3 arguments, got {type(callback).__name__}")
-        self.restorer.scheduler.timestep_list(  # raises for what the scheduler can't do
-            config.num_inference_steps if steps is None else steps,
-            config.start_timestep if start_timestep is None else start_timestep,
-        )
-        return {
-            "num_inference_steps": steps,
-            "start_timestep": start_timestep,
-            "eta": _number("eta", eta, 0, 1),
-            "callback": callback,
-        }
+    def bind(
+        self, *, seed: int | None = 0, tile: int | None = None, max_memory: float | None = None, **sampling: Any
+    ) -> BoundPipeline:
+        """This pipeline with options that are checked now, for many pictures.
+
+        Args:
+            seed, tile, max_memory: as in the call.
+            sampling: fields of `Sampling`, which the call has, too.
+
+        Raises:
+            TypeError, ValueError: as the call, for these options.
+        """
+        options = Sampling(**sampling)
+        self.restorer.check(options)
+        self._generators(None, seed, 0)
+        return BoundPipeline(self, options, seed, *self._windows(tile, max_memory))
+
+    def _windows(self, tile: int | None, max_memory: float | None) -> tuple[int | None, float | None]:
+        """Both, checked."""
+        if tile is not None:
+            config = self.restorer.config
+            tile = checked_integer("tile", tile, smallest_side(config.halo, config.multiple))
+        if max_memory is not None:
+            max_memory = checked_number("max_memory", max_memory, 0, float("inf"))
+            if tile is not None:
+                raise ValueError(f"tile: expected None beside max_memory, got both, {tile} and {max_memory:g}")
+        return tile, max_memory
 
     def _generators(self, generator: Generators, seed: int | None, count: int) -> list[torch.Generator]:
         """One generator per picture, some of which may be the same one."""
         if seed is not None:
-            seed = _integer("seed", seed, 0, 2**64 - 1)
+            seed = checked_integer("seed", seed, 0, 2**64 - 1)
         if generator is None:
             seeds = [int(torch.randint(2**63 - 1, ())) if seed is None else seed for _ in range(count)]
             return [torch.Generator().manual_seed(each) for each in seeds]
@@ -306,12 +336,12 @@ class LightenPipeline:
         self,
         pictures: list[Pixels],
         generators: list[torch.Generator],
-        strength: float,
+        run: Callable[[Tensor, list[torch.Generator], int | None], Tensor],
         batch_size: int,
         tile: int | None,
         max_memory: float | None,
-        options: dict[str, Any],
     ) -> list[Any]:
+        """The pictures as they came, each restored by `run(dark, generators, tile)`."""
         # Made outside of inference mode, so that callers may go on to use the results in training.
         outputs = [torch.empty_like(picture.pixels) for picture in pictures]
         sources = [pixels for picture in pictures for pixels in picture.pixels]
@@ -323,10 +353,7 @@ class LightenPipeline:
             for batch, window in batches:
                 dark = torch.cat([to_unit(sources[i], self.device) for i in batch])
                 drawn = [generators[i] for i in batch]
-                restored = retry.restore(self.restorer, dark, drawn, window, **options)
-                if strength < 1:
-                    restored = torch.lerp(dark, restored, strength)
-                for i, pixels in zip(batch, restored, strict=True):
+                for i, pixels in zip(batch, run(dark, drawn, window), strict=True):
                     from_unit(pixels, targets[i])
         return [picture.back(output) for picture, output in zip(pictures, outputs, strict=True)]
 
@@ -352,29 +379,39 @@ class LightenPipeline:
         return result
 
 
+@dataclass(frozen=True)
+class BoundPipeline:
+    """A pipeline with its options, as `LightenPipeline.bind` checks and makes it: picture in, the restored one out."""
+
+    pipe: LightenPipeline
+    sampling: Sampling
+    seed: int | None
+    tile: int | None
+    max_memory: float | None
+
+    def __call__(self, image: ImageT, *, adjust: Adjust | None = None, batch_size: int = 1) -> ImageT:
+        """As the pipeline's call, with these options."""
+        return self.pipe.restore(
+            image,
+            self.sampling,
+            seed=self.seed,
+            adjust=adjust,
+            batch_size=batch_size,
+            tile=self.tile,
+            max_memory=self.max_memory,
+        )
+
+    @property
+    def many(self) -> Callable[[list[np.ndarray]], list[np.ndarray]] | None:
+        """Restores several pictures at a time, for GPUs; None on a CPU, where each takes as long as alone."""
+        if self.pipe.device.type != "cuda":
+            return None
+        return lambda pictures: self(pictures, batch_size=len(pictures))
+
+
 def _batches(sizes: Sequence[Hashable], limit: int) -> list[list[int]]:
     """Indices of the pictures to restore together: of equal size, at most `limit`; in order where that is 1."""
     groups: defaultdict[Hashable, list[int]] = defaultdict(list)
     for i, size in enumerate(sizes):
         groups[size if limit > 1 else i].append(i)
     return [group[k : k + limit] for group in groups.values() for k in range(0, len(group), limit)]
-
-
-def _integer(name: str, value: object, low: int, high: int | None = None) -> int:
-    try:
-        number = operator.index(value)  # type: ignore[arg-type]
-    except TypeError:
-        raise TypeError(f"{name}: expected an integer, got {value!r}") from None
-    if number < low or (high is not None and number > high):
-        limits = f"of at least {low}" if high is None else f"from {low} to {high}"
-        raise ValueError(f"{name}: expected an integer {limits}, got {number}")
-    return number
-
-
-def _number(name: str, value: object, low: float, high: float) -> float:
-    if not isinstance(value, Real):
-        raise TypeError(f"{name}: expected a number, got {value!r}")
-    number = float(value)
-    if not low <= number <= high:
-        raise ValueError(f"{name}: expected a number from {low} to {high}, got {value}")
-    return number

@@ -11,11 +11,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from .colour import correct_in_strips
+from .diffusion.options import Sampling
 from .diffusion.sampling import Callback as StepCallback
 from .diffusion.sampling import Predict, sample
 from .diffusion.scheduler import Generators, gaussian_noise
 from .models.autoencoder import Skips
-from .models.presets import RestorerConfig, build_content_transfer, build_scheduler, build_unet
+from .models.presets import RestorerConfig, build_autoencoder, build_scheduler, build_unet
 from .tiling import Tile, split
 from .tone import exposed
 
@@ -35,7 +36,7 @@ class Restorer(nn.Module):
         config: the architecture, the scheduler and the default way to sample.
 
     Attributes:
-        model: the content transfer network.
+        model: the autoencoder.
         unet: the conditional UNet.
         scheduler: the DDIM scheduler.
         autocast_dtype: None to run the networks in float32, or the lower precision that they run in; the sampler's
@@ -45,7 +46,7 @@ class Restorer(nn.Module):
     def __init__(self, config: RestorerConfig) -> None:
         super().__init__()
         self.config = config
-        self.model = build_content_transfer(config)
+        self.model = build_autoencoder(config)
         self.unet = build_unet(config)
         self.scheduler = build_scheduler(config)
         self.autocast_dtype: torch.dtype | None = None
@@ -53,13 +54,10 @@ class Restorer(nn.Module):
     def forward(
         self,
         dark: Tensor,
+        sampling: Sampling | None = None,
         *,
-        num_inference_steps: int | None = None,
-        start_timestep: int | None = None,
-        eta: float = 0.0,
         noise: Tensor | None = None,
         generator: Generators = None,
-        exposure: float = 0.0,
         adjust: Adjust | None = None,
         tile: int | None = None,
         clamp: bool = True,
@@ -69,17 +67,12 @@ class Restorer(nn.Module):
 
         Args:
             dark: (b, 3, h, w) float in [0, 1], any size from 1×1 up.
-            num_inference_steps: DDIM steps; None for the configuration's.
-            start_timestep: start from the condition latent noised to this timestep; None for the configuration's
-                choice (which may be pure noise).
-            eta: 0 for deterministic DDIM, 1 for DDPM's variance.
+            sampling: steps, exposure and so on; None for what the configuration says, and for no changes.
             noise: the starting noise, of shape `noise_shape(dark)`; drawn from `generator` when not given.
             generator: one for the batch, or a list with one per picture, which makes a picture's result independent
                 of its batch.
-            exposure: stops by which the result is to be brighter than the automatic choice; through the latent, so that
-                lights don't clip.
             adjust: called with the restored latent and the dark picture's own, both (b, c, h/8, w/8) in [0, 1] and as
-                small as the UNet sees them; returns the latent to go on with, before `exposure`.
+                small as the UNet sees them; returns the latent to go on with, before the exposure changes.
             tile: encode and decode in windows of at most so many pixels to a side, which bounds the memory; the result
                 is the same. None for the whole picture at once.
             clamp: limit the result to [0, 1] (the latent always is, and a result in the dark picture's colours).
@@ -89,13 +82,14 @@ class Restorer(nn.Module):
             (b, 3, h, w) float32.
 
         Raises:
-            ValueError: an argument is of another shape or out of its range, or `exposure` isn't 0 where the
-                architecture's latents can't be relit.
+            ValueError: an argument is of another shape, or `check` refuses `sampling`.
         """
         if dark.ndim != 4 or dark.shape[1] != 3 or dark.numel() == 0 or not dark.is_floating_point():
             raise ValueError(f"dark: expected float (b, 3, h, w), got {dark.dtype} {tuple(dark.shape)}")
         if noise is not None and noise.shape != self.noise_shape(dark):
             raise ValueError(f"noise: expected shape {self.noise_shape(dark)}, got {tuple(noise.shape)}")
+        sampling = Sampling() if sampling is None else sampling
+        self.check(sampling)
         height, width = dark.shape[2:]
         image, mean = _pad(dark.float(), self.config.multiple), dark.float().mean(dim=(1, 2, 3))
         tiles = split(image.shape[2], image.shape[3], tile, self.config.halo, self.config.multiple)
@@ -109,28 +103,36 @@ class Restorer(nn.Module):
             condition = self.model.condition(seen, seen_latent, mean)
         if noise is None:
             noise = gaussian_noise(self.noise_shape(dark), generator, dark.device, torch.float32)
-        restored = self.sample_latent(
-            seen_latent,
-            condition,
-            noise,
-            num_inference_steps=num_inference_steps,
-            start_timestep=start_timestep,
-            eta=eta,
-            generator=generator,
-            callback=callback,
-        )
+        restored = self.sample_latent(seen_latent, condition, noise, sampling, generator=generator, callback=callback)
         restored = restored.clamp(0.0, 1.0)
         if adjust is not None:
             restored = adjust(restored, seen_latent.float())
-        if exposure:
-            restored = self.model.relight(restored, lambda values: exposed(values, exposure))
+        if stops := sampling.exposure:
+            restored = self.model.apply_tone_curve(restored, lambda values: exposed(values, stops))
         if seen is not image:
             restored = self.model.enlarge(restored, seen_latent.float(), latent.float())
         output = self._decode_tiles(image, mean, restored, tiles) if skips is None else self.decode(restored, skips)
         if self.config.input_colours:
             output = correct_in_strips(image, output, _STRIP if tile is None else tile**2 // 2)
         output = output[..., :height, :width]
-        return output.clamp_(0.0, 1.0) if clamp else output
+        output = output.clamp_(0.0, 1.0) if clamp else output
+        return output if sampling.strength == 1 else torch.lerp(dark.float(), output, sampling.strength)
+
+    def check(self, sampling: Sampling) -> None:
+        """ValueError if the scheduler or the architecture can't do this."""
+        self.scheduler.timestep_list(*self._steps_and_start(sampling))
+        if sampling.exposure and not self.model.exposure_control:
+            raise ValueError(
+                f"exposure: expected 0, the architecture {self.config.architecture!r} has no control, "
+                f"got {sampling.exposure:g}"
+            )
+
+    def _steps_and_start(self, sampling: Sampling) -> tuple[int, int | None]:
+        steps, start = sampling.num_inference_steps, sampling.start_timestep
+        return (
+            self.config.num_inference_steps if steps is None else steps,
+            self.config.start_timestep if start is None else start,
+        )
 
     def _latent_of_tiles(self, image: Tensor, tiles: list[Tile]) -> Tensor:
         b, _, h, w = image.shape
@@ -169,29 +171,29 @@ class Restorer(nn.Module):
         latent: Tensor,
         condition: Tensor,
         noise: Tensor,
+        sampling: Sampling | None = None,
         *,
-        num_inference_steps: int | Sequence[int] | None = None,
-        start_timestep: int | None = None,
-        eta: float = 0.0,
+        timesteps: Sequence[int] | None = None,
         generator: Generators = None,
         callback: StepCallback | None = None,
         predict: Predict | None = None,
     ) -> Tensor:
         """The restored latent (b, c, h/8, w/8), in [0, 1] scale but not clamped, for a dark one and its condition.
 
+        Of `sampling` it takes steps, start and eta; `timesteps`, descending, are in place of so many evenly spaced.
         `predict` takes the UNet's place, (x_t, t) → float32; by default it is the UNet with this condition.
         """
-        steps = self.config.num_inference_steps if num_inference_steps is None else num_inference_steps
-        start = self.config.start_timestep if start_timestep is None else start_timestep
+        sampling = Sampling() if sampling is None else sampling
+        steps, start = self._steps_and_start(sampling)
         with self.autocast(noise.device):  # one context: where weights are cached, they are converted once
             x0 = sample(
                 predict or (lambda x, t: self.unet(x, t, condition).float()),
                 self.scheduler,
                 noise,
-                steps,
+                steps if timesteps is None else timesteps,
                 start_timestep=start,
                 condition_latent=2.0 * latent - 1.0,
-                eta=eta,
+                eta=sampling.eta,
                 generator=generator,
                 callback=callback,
             )
@@ -224,6 +226,12 @@ class Restorer(nn.Module):
         m = self.config.multiple
         height, width = self._seen_size(-(-h // m) * m, -(-w // m) * m)
         return b, self.config.latent_channels, height // 8, width // 8
+
+    @property
+    def first_and_last(self) -> tuple[str, ...]:
+        """Names of the weights between pixels or latents and features, of all networks."""
+        names = [("model", self.model.first_and_last), ("unet", self.unet.first_and_last)]
+        return tuple(f"{part}.{name}" for part, own in names for name in own)
 
     def autocast(self, device: torch.device) -> AbstractContextManager:
         """The context that the networks run in."""

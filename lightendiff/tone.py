@@ -8,8 +8,9 @@ from torch import Tensor
 
 GAMMA = 2.2  # a stop is a factor of 2 in light, and so of 2^(1/γ) in code values
 SHOULDER = 0.2  # the highlights that roll off where a picture gets brighter by a stop or more
-LIFT = 0.45  # exponent of the gamma-lifted copy, which spreads dark tones as the eye does
-BLACK = 1e-3  # keeps the lift's slope at black finite, for gradients that reach the input
+ENCODING_EXPONENT = 0.45  # of gamma encoding, which spreads dark tones as the eye does
+BLACK = 1e-3  # keeps the slope of that at black finite, for gradients that reach the input
+ENCODED_BLACK = BLACK**ENCODING_EXPONENT
 
 
 def exposed(values: Tensor, stops: float) -> Tensor:
@@ -23,11 +24,11 @@ def roll_off(values: Tensor, knee: float) -> Tensor:
     return torch.where(values > knee, knee + (1.0 - knee) * torch.tanh((values - knee) / (1.0 - knee)), values)
 
 
-def lift(image: Tensor) -> Tensor:
+def gamma_encode(values: Tensor) -> Tensor:
     """Code values in [0, 1] on a scale that gives dark tones more room, itself about [0, 1]."""
-    return (image + BLACK) ** LIFT
+    return (values + BLACK) ** ENCODING_EXPONENT
 
 
-def unlift(lifted: Tensor) -> Tensor:
-    """The inverse of `lift`, for values that were lifted ones or are near them."""
-    return lifted.clamp(min=BLACK**LIFT) ** (1.0 / LIFT) - BLACK
+def gamma_decode(encoded: Tensor) -> Tensor:
+    """The inverse of `gamma_encode`, for values that were encoded or are near such."""
+    return encoded.clamp(min=ENCODED_BLACK) ** (1.0 / ENCODING_EXPONENT) - BLACK

@@ -25,6 +25,8 @@ from lightendiff import LightenPipeline
 from lightendiff.app import server as app
 from lightendiff.app.jobs import PREVIEW, Limits, end_works, new_folder, reported, restore_batch, restore_photo
 from lightendiff.images import ImageError, Picture, read_picture, write_picture
+from lightendiff.models.lean import LeanAutoencoder
+from lightendiff.models.paper import PaperAutoencoder
 
 LIMITS = Limits(megapixels=0.02, megabytes=0.25)
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
@@ -275,9 +277,9 @@ def test_errors_are_told_without_the_folders(tmp_path: Path) -> None:
 
 def test_exposure_is_hidden_where_there_is_none() -> None:
     pytest.importorskip("gradio")
-    for architecture, visible in (("lean", True), ("paper", False)):
-        config = SimpleNamespace(architecture=architecture, num_inference_steps=25)
-        blocks = app.build(SimpleNamespace(restorer=SimpleNamespace(config=config)))
+    for architecture, visible in ((LeanAutoencoder, True), (PaperAutoencoder, False)):
+        config = SimpleNamespace(num_inference_steps=25)
+        blocks = app.build(SimpleNamespace(restorer=SimpleNamespace(config=config, model=architecture)))
         sliders = {block.label: block for block in blocks.blocks.values() if hasattr(block, "maximum")}
         assert sliders["Exposure"].visible is visible
         assert (sliders["Steps"].value, sliders["Steps"].maximum) == (25, 25)

@@ -235,7 +235,7 @@ def check(load_script: Callable[[Path], ModuleType]) -> Callable[..., None]:
                 program != "lightendiff"
                 or "\nlightendiff = " in read("pyproject.toml").partition("[project.scripts]")[2]
             )
-            parser = importlib.import_module("lightendiff.cli.main").build_parser()
+            parser = importlib.import_module("lightendiff.cli.main").build_parser(words[1:])
             parser.parse_args(rest[2:] if program != "lightendiff" else rest)
         elif program == "python" and rest[0] == "-m":
             assert importlib.util.find_spec(rest[1]), f"no such module: {rest[1]}"

@@ -7,14 +7,14 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
+from types import ModuleType
+from typing import NamedTuple
 
 import numpy as np
 import pytest
 from forks import Fork, Forks
 
 from lightendiff import images
-from lightendiff.cli import loading
 from lightendiff.cli.arguments import FORMATS
 from lightendiff.cli.restore import main
 from lightendiff.images import Picture, read_picture, write_picture
@@ -44,12 +44,21 @@ class FakePipeline:
         cls.loaded.append({"path": path, "device": device, "dtype": dtype})
         return cls()
 
-    def __call__(self, array, **options):
-        return self.restore(array, **options) if len(array) else []
+    def bind(self, **options):
+        return FakeBound(self, options)
 
     def restore(self, array, **options):
         self.calls.append(options)
         return array * 2
+
+
+class FakeBound(NamedTuple):
+    pipe: FakePipeline
+    options: dict
+    many: None = None
+
+    def __call__(self, array):
+        return self.pipe.restore(array, **self.options)
 
 
 @pytest.fixture
@@ -113,21 +122,6 @@ def test_addresses(tmp_path, fake, capsys):
         dark = read_picture(tmp_path / "in" / name).pixels
         np.testing.assert_array_equal(read_picture(f"memory://up/{name}").pixels, dark * 2)
         np.testing.assert_array_equal(read_picture(tmp_path / "down" / name).pixels, dark * 4)
-
-
-def test_on_a_gpu_pictures_are_restored_together(fake, monkeypatch):
-    from functools import partial
-
-    pipe = fake()
-    restore = partial(pipe, seed=7)
-    assert loading.together(restore) is None
-    monkeypatch.setattr(fake, "device", SimpleNamespace(type="cpu"), raising=False)
-    assert loading.together(restore) is None
-    monkeypatch.setattr(fake, "device", SimpleNamespace(type="cuda"), raising=False)
-    many = loading.together(restore)
-    assert many is not None
-    assert many([1, 2]) == [1, 2, 1, 2]  # twice the list, from a pipeline that doubles
-    assert fake.calls == [{"seed": 7, "batch_size": 2}]
 
 
 def test_failures_are_one_line_each_and_the_rest_goes_on(tmp_path, fake, capsys):

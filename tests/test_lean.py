@@ -7,16 +7,16 @@ import pytest
 import torch
 from torch import Tensor
 
-from lightendiff.models.autoencoder import ContentTransfer
+from lightendiff.models.autoencoder import Autoencoder
 from lightendiff.models.lean import LeanDecoder, LeanEncoder
-from lightendiff.models.presets import PRESETS, PresetName, RestorerConfig, build_content_transfer
+from lightendiff.models.presets import PRESETS, PresetName, RestorerConfig, build_autoencoder
 from lightendiff.restorer import Restorer
-from lightendiff.tone import lift, unlift
+from lightendiff.tone import gamma_decode, gamma_encode
 
 
-def build(preset: PresetName = "tiny", seed: int = 0) -> ContentTransfer:
+def build(preset: PresetName = "tiny", seed: int = 0) -> Autoencoder:
     torch.manual_seed(seed)
-    return build_content_transfer(PRESETS[preset]).eval()
+    return build_autoencoder(PRESETS[preset]).eval()
 
 
 def image(mean: float = 0.1, size: tuple[int, int] = (48, 64), count: int = 2) -> Tensor:
@@ -51,18 +51,19 @@ def test_latent_is_within_its_range_and_the_same_alone(mean: float) -> None:
     assert 0 < latent.min() <= latent.max() <= 1
 
 
-def test_latent_is_the_lifted_thumbnail() -> None:
+def test_latent_is_the_gamma_encoded_thumbnail() -> None:
     blocks = torch.rand(1, 3, 4, 6)
     picture = blocks.repeat_interleave(8, 2).repeat_interleave(8, 3)
     latent = build().latent(picture)
     torch.testing.assert_close(latent, ((blocks + 1e-3) ** 0.45).clamp(max=1))
-    torch.testing.assert_close(unlift(latent), blocks, atol=2e-3, rtol=0)
+    torch.testing.assert_close(gamma_decode(latent), blocks, atol=2e-3, rtol=0)
 
 
-def test_relighting_a_latent_relights_the_picture() -> None:
+def test_a_tone_curve_on_a_latent_is_one_on_the_picture() -> None:
     model, flat = build(), torch.rand(2, 3, 1, 1).expand(-1, -1, 16, 24)
-    relit = model.relight(model.latent(flat), lambda x: 0.5 * x)
-    torch.testing.assert_close(relit, model.latent(0.5 * flat))
+    changed = model.apply_tone_curve(model.latent(flat), lambda x: 0.5 * x)
+    torch.testing.assert_close(changed, model.latent(0.5 * flat))
+    torch.testing.assert_close(model.code_values(model.latent(flat)), flat[..., :2, :3])
 
 
 @pytest.mark.parametrize(("mean", "scale"), [(0.1, 4.0), (0.02, 20.0), (0.001, 32.0), (0.6, 1.0)])
@@ -97,7 +98,7 @@ def test_the_wanted_thumbnail_is_rendered_from_the_start() -> None:
     wanted = torch.linspace(0.2, 0.6, 8).expand(2, 3, 8, 8)  # brighter to the right
     with torch.inference_mode():
         _, skips = model.encode(dark)
-        rendered = model.decode(lift(wanted), skips)
+        rendered = model.decode(gamma_encode(wanted), skips)
     thumbnail = torch.nn.functional.avg_pool2d(rendered, 8)
     torch.testing.assert_close(thumbnail, wanted, atol=0.15, rtol=0)
     assert (thumbnail.mean(dim=(1, 2))[:, 1:] > thumbnail.mean(dim=(1, 2))[:, :-1]).all()
@@ -193,5 +194,5 @@ def test_levels_must_agree() -> None:
         LeanEncoder((8, 16, 16), (1, 1), 4)
     with pytest.raises(ValueError, match="longer"):
         LeanDecoder((8, 16), (1, 1, 1))
-    with pytest.raises(ValueError, match="latent_channels: a lean latent is a thumbnail of 3, got 4"):
-        build_content_transfer(replace(PRESETS["tiny"], latent_channels=4))
+    with pytest.raises(ValueError, match="latent_channels: expected 3, those of a thumbnail, got 4"):
+        build_autoencoder(replace(PRESETS["tiny"], latent_channels=4))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -60,19 +61,14 @@ def test_too_little_means_the_smallest_windows() -> None:
     assert fit(CONFIG, 3, 3000, 3000, -1e9) == (1, SMALLEST)
 
 
-def test_free_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    meminfo = tmp_path / "meminfo"
-    meminfo.write_text("MemTotal: 9000 kB\nMemAvailable:    4000 kB\nBuffers: 10 kB\n")
-    assert memory._system_room(meminfo) == [4000 * 1024]
-    assert memory._system_room(tmp_path / "none") == []
-    monkeypatch.setattr(memory, "_system_room", lambda _: [8000])
+def test_free_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("psutil.virtual_memory", lambda: SimpleNamespace(available=8000))
     monkeypatch.setattr(memory, "_control_group_rooms", lambda *_: [9000, 4000])
     assert budget(torch.device("cpu")) == 3000
     monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")  # processes that torchrun started on this machine
     assert budget(torch.device("cpu")) == 1500
-    monkeypatch.setattr(memory, "_control_group_rooms", lambda *_: [])
-    monkeypatch.setattr(memory, "_system_room", lambda _: [])
-    assert budget(torch.device("cpu")) == math.inf
+    monkeypatch.setattr(memory, "_control_group_rooms", lambda *_: [])  # as on macOS and Windows
+    assert budget(torch.device("cpu")) == 3000
 
 
 def control_group(folder: Path, version: int, limit: str, used: int, cache: int) -> None:
@@ -96,7 +92,6 @@ def test_limits_of_containers(tmp_path: Path) -> None:
     assert memory._control_group_rooms(tmp_path / "none", root) == []
 
 
-@pytest.mark.skipif(not Path("/proc/self/status").is_file(), reason="known on Linux only")
 def test_what_this_process_holds() -> None:
     before = held(torch.device("cpu"))
     block = torch.ones(2**28, dtype=torch.uint8)

@@ -76,5 +76,7 @@ def test_parameters_are_split() -> None:
     hidden, others = split_parameters(net, ["0.weight"])
     assert [tuple(p.shape) for p in hidden] == [(4, 4, 3, 3)]
     assert [tuple(p.shape) for p in others] == [(4, 3, 3, 3), (4,), (4,), (4,)]
+    with pytest.raises(ValueError, match=r"apart: expected names of parameters, got 0.wait, 3.weight"):
+        split_parameters(net, ["3.weight", "0.weight", "0.wait"])
     with pytest.raises(ValueError, match=r"hidden: expected weights of at least two dimensions, got \(4,\)"):
         Muon([net[0].bias], [], lr=0.1)

@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from lightendiff.diffusion.options import Sampling
 from lightendiff.models.paper import PaperDecoder, PaperEncoder
 from lightendiff.models.presets import PRESETS
 from lightendiff.pipeline import LightenPipeline
@@ -83,8 +84,8 @@ def test_published_arrays(shared: ModuleType, pipe: LightenPipeline, tmp_path: P
     condition = 2 * latent - 1
     assert torch.equal(restorer.model.condition(dark, latent), condition)
     eps = restorer.unet(noise, torch.tensor([500]), condition)
-    sampled = 2 * restorer.sample_latent(latent, condition, noise, num_inference_steps=20) - 1
-    image = restorer(dark, num_inference_steps=20, noise=noise, clamp=False)
+    sampled = 2 * restorer.sample_latent(latent, condition, noise, Sampling(20)) - 1
+    image = restorer(dark, Sampling(20), noise=noise, clamp=False)
 
     for name, value, tolerance in (
         ("low_fea", latent, 1e-5),
@@ -99,7 +100,7 @@ def test_published_arrays(shared: ModuleType, pipe: LightenPipeline, tmp_path: P
 
     pipe.save_pretrained(tmp_path / "ours")
     again = LightenPipeline.from_pretrained(tmp_path / "ours", device="cpu").restorer
-    assert torch.equal(again(dark, num_inference_steps=20, noise=noise, clamp=False), image)
+    assert torch.equal(again(dark, Sampling(20), noise=noise, clamp=False), image)
 
 
 # ---- the same without ../shared: README's description computed once more from published names, without modules

@@ -14,6 +14,9 @@ from torch import Tensor, nn
 from torchvision import tv_tensors
 
 from lightendiff import pipeline
+from lightendiff.diffusion.options import Sampling
+from lightendiff.models.lean import LeanAutoencoder
+from lightendiff.models.paper import PaperAutoencoder
 from lightendiff.models.presets import PRESETS
 from lightendiff.pipeline import LightenPipeline
 from lightendiff.restorer import Restorer
@@ -357,7 +360,7 @@ def test_exposure(pipe: LightenPipeline) -> None:
     assert means[0] < means[2]
     assert np.array_equal(pipe(array, exposure=0), pipe(array))
     published = LightenPipeline(Restorer(PRESETS["paper"]), device="cpu")
-    with pytest.raises(ValueError, match="exposure: the published architecture has no such control; expected 0, got 1"):
+    with pytest.raises(ValueError, match="exposure: expected 0, the architecture 'paper' has no control, got 1"):
         published(array, exposure=1)
 
 
@@ -409,11 +412,45 @@ def test_steps_start_and_eta_reach_the_restorer(pipe: LightenPipeline) -> None:
     choices: list[dict[str, Any]] = [{"num_inference_steps": 4}, {"start_timestep": 300}, {"eta": 0.5}]
     for options in choices:
         with torch.no_grad():
-            expected = pipe.restorer(chw(array)[None], generator=seeded(0)[0], **options)[0]
+            expected = pipe.restorer(chw(array)[None], Sampling(**options), generator=seeded(0)[0])[0]
         torch.testing.assert_close(pipe(chw(array), **options), expected, atol=SLACK, rtol=0)
         assert not np.allclose(pipe(array, **options), pipe(array), atol=1e-3)
     four: Any = np.int64(4)
     assert np.array_equal(pipe(array, num_inference_steps=four), pipe(array, num_inference_steps=4))
+
+
+def test_bound_to_its_options_it_does_the_same(pipe: LightenPipeline, monkeypatch: pytest.MonkeyPatch) -> None:
+    array = make_array(20, 27, 3)
+    options: dict[str, Any] = {"num_inference_steps": 3, "eta": 0.5, "exposure": 0.4, "strength": 0.7}
+    bound = pipe.bind(**options, seed=7, tile=352)
+    assert bound.sampling == Sampling(3, eta=0.5, exposure=0.4, strength=0.7)
+    assert np.array_equal(bound(array), pipe(array, **options, seed=7, tile=352))
+    half = bound(array, adjust=lambda restored, dark: 0.5 * restored)
+    assert half.mean() < bound(array).mean()
+    assert bound.many is None  # on a CPU, where together each takes as long as alone
+    given: list[dict[str, Any]] = []
+    monkeypatch.setattr(LightenPipeline, "device", torch.device("cuda"))
+    monkeypatch.setattr(pipe, "restore", lambda image, sampling, **rest: given.append(rest) or image)
+    assert bound.many is not None
+    assert len(bound.many([array, array])) == 2
+    assert given == [{"seed": 7, "batch_size": 2, "tile": 352, "max_memory": None, "adjust": None}]
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"steps": 3}, TypeError, "steps"),
+        ({"strength": 2}, ValueError, "strength: expected a number from 0 to 1, got 2"),
+        ({"num_inference_steps": 1001}, ValueError, "num_inference_steps must be from 1 to 1000, got 1001"),
+        ({"seed": -1}, ValueError, "seed: expected an integer from 0"),
+        ({"tile": 100}, ValueError, "tile: expected an integer of at least 352, got 100"),
+    ],
+)
+def test_options_are_checked_when_they_are_bound(
+    pipe: LightenPipeline, options: dict, error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error, match=message):
+        pipe.bind(**options)
 
 
 def test_callback_after_every_step_of_every_batch(pipe: LightenPipeline) -> None:
@@ -489,7 +526,11 @@ def test_rounding_errors_beyond_the_range_are_forgiven(pipe: LightenPipeline) ->
     [
         ({"exposure": 3.5}, ValueError, "exposure: expected a number from -3.0 to 3.0, got 3.5"),
         ({"tile": 100}, ValueError, "tile: expected an integer of at least 352, got 100"),
-        ({"tile": 352, "max_memory": 2}, ValueError, "expected tile or max_memory, got both, 352 and 2"),
+        (
+            {"tile": 352, "max_memory": 2},
+            ValueError,
+            "tile: expected None beside max_memory, got both, 352 and 2",
+        ),
         ({"max_memory": -1}, ValueError, "max_memory: expected a number from 0 to inf, got -1"),
         ({"max_memory": "2 GB"}, TypeError, "max_memory: expected a number, got '2 GB'"),
         ({"strength": 1.5}, ValueError, "strength: expected a number from 0 to 1, got 1.5"),
@@ -597,10 +638,10 @@ def test_precision_is_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
     given = LightenPipeline(pipe.restorer, device="cpu", dtype=torch.bfloat16).to("cpu")
     assert given.dtype == torch.bfloat16
     native(True)
-    assert best_precision("paper", torch.device("cpu")) == torch.float32
+    assert best_precision(PaperAutoencoder.preferred_dtype, torch.device("cpu")) == torch.float32
     for query in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"):  # as in releases without them
         monkeypatch.delattr(torch.cpu, query)
-    assert best_precision("default", torch.device("cpu")) == torch.float32
+    assert best_precision(LeanAutoencoder.preferred_dtype, torch.device("cpu")) == torch.float32
 
 
 def test_low_precision_is_close(pipe: LightenPipeline) -> None:

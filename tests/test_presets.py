@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from lightendiff.models.presets import PRESETS, PresetName, RestorerConfig, build_content_transfer
+from lightendiff.models.presets import PRESETS, PresetName, RestorerConfig, build_autoencoder
 from lightendiff.restorer import Restorer
 
 
@@ -39,9 +39,9 @@ def test_unknown_and_missing_entries_are_errors(change: dict[str, Any], message:
 
 
 def test_unknown_architecture() -> None:
-    config = dataclasses.replace(PRESETS["tiny"], architecture="fat")  # type: ignore[arg-type]
+    config = dataclasses.replace(PRESETS["tiny"], architecture="fat")
     with pytest.raises(ValueError, match="architecture: expected 'lean' or 'paper', got 'fat'"):
-        build_content_transfer(config)
+        build_autoencoder(config)
 
 
 def test_unknown_scheduler_option() -> None:

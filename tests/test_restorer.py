@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from lightendiff.colour import correct
+from lightendiff.diffusion.options import Sampling
 from lightendiff.models.presets import PRESETS
 from lightendiff.restorer import Restorer
 from lightendiff.tone import exposed
@@ -119,13 +120,13 @@ def test_noise_takes_the_place_of_the_generator() -> None:
 @pytest.mark.parametrize("eta", [0.0, 1.0])
 def test_with_one_generator_per_picture_the_batch_does_not_matter(eta: float) -> None:
     restorer, dark = make_restorer(), make_dark(3, 3, 24, 40)
-    options = {"num_inference_steps": 3, "eta": eta}
-    together = restorer(dark, generator=seeded(0, 1, 2), **options)
+    sampling = Sampling(3, eta=eta)
+    together = restorer(dark, sampling, generator=seeded(0, 1, 2))
     for i in range(3):
-        single = restorer(dark[i : i + 1], generator=seeded(i), **options)
+        single = restorer(dark[i : i + 1], sampling, generator=seeded(i))
         torch.testing.assert_close(single, together[i : i + 1], atol=1e-4, rtol=1e-4)
     if eta:
-        assert not torch.allclose(together, restorer(dark, generator=seeded(0, 1, 2), num_inference_steps=3), atol=1e-3)
+        assert not torch.allclose(together, restorer(dark, Sampling(3), generator=seeded(0, 1, 2)), atol=1e-3)
 
 
 # ---- sampling
@@ -138,7 +139,7 @@ def test_starting_from_the_condition() -> None:
 
     def start(dark_latent: Tensor, timestep: int | None) -> Tensor:
         condition = restorer.model.condition(dark, dark_latent)
-        sampled = restorer.sample_latent(dark_latent, condition, noise, num_inference_steps=1, start_timestep=timestep)
+        sampled = restorer.sample_latent(dark_latent, condition, noise, Sampling(1, timestep))
         return 2 * sampled - 1  # one step with Echo ends where sampling starts
 
     torch.testing.assert_close(start(latent, None), noise)
@@ -155,7 +156,7 @@ def test_the_configuration_says_how_to_sample() -> None:
     dark = make_dark()
     plain, configured = make_restorer(), make_restorer(num_inference_steps=3, start_timestep=600)
     noise = torch.randn(plain.noise_shape(dark))
-    expected = plain(dark, noise=noise, num_inference_steps=3, start_timestep=600)
+    expected = plain(dark, Sampling(3, 600), noise=noise)
     assert torch.equal(configured(dark, noise=noise), expected)
     assert not torch.equal(plain(dark, noise=noise), expected)
 
@@ -163,7 +164,7 @@ def test_the_configuration_says_how_to_sample() -> None:
 def test_callback_sees_every_step() -> None:
     restorer, dark, seen = make_restorer(), make_dark(), []
     noise = torch.randn(restorer.noise_shape(dark))
-    restorer(dark, noise=noise, num_inference_steps=4, callback=lambda i, t, x0: seen.append((i, t, x0.shape)))
+    restorer(dark, Sampling(4), noise=noise, callback=lambda i, t, x0: seen.append((i, t, x0.shape)))
     assert seen == [(i, t, noise.shape) for i, t in enumerate(restorer.scheduler.timestep_list(4))]
 
 
@@ -233,16 +234,24 @@ def test_refuses_other_inputs(dark: Tensor, message: str) -> None:
     ("options", "message"),
     [
         ({"generator": seeded(0)}, "generator must be one or a list of 2, one per image, got 1"),
-        ({"num_inference_steps": 0}, "num_inference_steps must be from 1 to 1000, got 0"),
-        ({"start_timestep": 1000}, "start_timestep must be from 0 to 999, got 1000"),
-        ({"start_timestep": 2, "num_inference_steps": 4}, "num_inference_steps must be from 1 to 3, got 4"),
-        ({"eta": 1.5}, "eta must be from 0 to 1, got 1.5"),
+        ({"sampling": Sampling(1001)}, "num_inference_steps must be from 1 to 1000, got 1001"),
+        ({"sampling": Sampling(start_timestep=1000)}, "start_timestep must be from 0 to 999, got 1000"),
+        ({"sampling": Sampling(4, 2)}, "num_inference_steps must be from 1 to 3, got 4"),
         ({"noise": torch.zeros(2, 4, 3, 3)}, r"\(2, 4, 3, 3\)"),
     ],
 )
 def test_refuses_other_options(options: dict, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         make_restorer()(make_dark(), **options)
+
+
+def test_strength_blends_with_the_dark_picture() -> None:
+    restorer, dark = make_restorer(), make_dark()
+    noise = torch.randn(restorer.noise_shape(dark))
+    restored = restorer(dark, noise=noise)
+    assert torch.equal(restorer(dark, Sampling(strength=0), noise=noise), dark)
+    blend = restorer(dark, Sampling(strength=0.25), noise=noise)
+    torch.testing.assert_close(blend, 0.75 * dark + 0.25 * restored, atol=1e-6, rtol=0)
 
 
 # ---- large pictures and exposure
@@ -279,7 +288,7 @@ def test_an_enlarged_latent_keeps_the_detail_of_the_picture() -> None:
 def test_exposure_is_monotone_continuous_and_zero_by_default() -> None:
     restorer, dark = Restorer(PRESETS["tiny"]).eval().requires_grad_(False), make_dark()
     stops = [-3.0, -1.0, -0.5, -1e-4, 0.0, 1e-4, 0.5, 1.0, 3.0]
-    results = [restorer(dark, exposure=e, generator=seeded(0, 1)) for e in stops]
+    results = [restorer(dark, Sampling(exposure=e), generator=seeded(0, 1)) for e in stops]
     assert torch.equal(results[4], restorer(dark, generator=seeded(0, 1)))
     means = [r.mean().item() for r in results]
     assert means == sorted(means)

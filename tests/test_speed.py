@@ -17,6 +17,7 @@ import yaml
 from lightendiff import LightenPipeline
 from lightendiff.images import ImageError, Picture, read_picture, write_picture
 from lightendiff.models.presets import PRESETS
+from lightendiff.pipeline import BoundPipeline
 from lightendiff.training import LatentDiffusion
 
 ROOT = Path(__file__).parents[1]
@@ -187,11 +188,11 @@ def test_folder(speed, weights, capsys):
 @pytest.mark.parametrize("together", [False, True])
 def test_folder_and_model_restore_the_same_pictures(speed, weights, capsys, monkeypatch, together):
     given: list[list[np.ndarray]] = []
-    call = LightenPipeline.__call__
+    call = LightenPipeline.restore
 
-    def counted(pipe: LightenPipeline, image: Any, **options: Any) -> Any:
+    def counted(pipe: LightenPipeline, image: Any, *sampling: Any, **options: Any) -> Any:
         given[-1] += image if isinstance(image, list) else [image]
-        return call(pipe, image, **options)
+        return call(pipe, image, *sampling, **options)
 
     def each_once(runs: list[Callable[[], object]], repeats: int, device: torch.device) -> list[list[float]]:
         for one in runs:
@@ -199,11 +200,12 @@ def test_folder_and_model_restore_the_same_pictures(speed, weights, capsys, monk
             one()
         return [[float(number + 1)] * repeats for number in range(len(runs))]
 
-    def many(pipe: Any) -> Any:
+    def many(bound: BoundPipeline) -> Any:
+        pipe = bound.pipe
         return (lambda pictures: pipe(pictures, batch_size=len(pictures))) if together else None
 
-    monkeypatch.setattr(LightenPipeline, "__call__", counted)
-    monkeypatch.setattr("lightendiff.cli.loading.together", many)
+    monkeypatch.setattr(LightenPipeline, "restore", counted)
+    monkeypatch.setattr(BoundPipeline, "many", property(many))
     monkeypatch.setattr("speed_folder.in_turn", each_once)
     argv = ("--weights", weights, "--size", "56x40", "--count", 3, "--format", "png", "--device", "cpu")
     lines, _ = run(speed, capsys, "folder", *argv)
@@ -289,6 +291,7 @@ def test_sources_of_a_configuration_become_self_made(load_script):
 NET = """
 import torch
 from lightendiff import Restorer
+from lightendiff.diffusion.options import Sampling
 from lightendiff.weights.published import published_name
 from lightendiff.models.presets import PRESETS
 
@@ -306,7 +309,7 @@ class Net(torch.nn.Module):
         assert x.shape[1] == 6 and not any(side % 64 for side in x.shape[2:])
         noise = torch.randn(len(x), 3, x.shape[2] // 8, x.shape[3] // 8, device=self.config.device)
         steps = self.config.diffusion.num_sampling_timesteps
-        return {"pred_x": self.restorer(x[:, :3], noise=noise, num_inference_steps=steps, clamp=False)}
+        return {"pred_x": self.restorer(x[:, :3], Sampling(steps), noise=noise, clamp=False)}
 """
 WEIGHTS = """
 import torch

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from lightendiff.diffusion.options import Sampling
 from lightendiff.models.presets import PRESETS, RestorerConfig
 from lightendiff.restorer import Restorer
 from lightendiff.tiling import largest_window, split
@@ -77,7 +78,7 @@ PAPER = replace(PRESETS["paper"], channels=(16, 24, 32), unet_channels=(32, 32, 
 def test_tiled_equals_whole(config: RestorerConfig, size: tuple[int, int], tile: int) -> None:
     restorer, dark = busy(config), pictures(*size)
     noise = torch.randn(restorer.noise_shape(dark), generator=torch.Generator().manual_seed(1))
-    options = {"noise": noise, "num_inference_steps": 1, "clamp": False}
+    options = {"sampling": Sampling(1), "noise": noise, "clamp": False}
     whole, tiled = (restorer(dark, tile=side, **options) for side in (None, tile))
     assert whole.std() > 0.01
     scale = whole.abs().max().clamp(min=1)

@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 import time
+from dataclasses import replace
 from fractions import Fraction
 from functools import partial
 from pathlib import Path
@@ -21,10 +22,12 @@ from torch.nn import functional as F
 
 from lightendiff import LightenPipeline
 from lightendiff.data.degradations import SensorModel, darken
-from lightendiff.models.presets import PRESETS
+from lightendiff.diffusion.options import Sampling
+from lightendiff.models.presets import PRESETS, build_autoencoder
+from lightendiff.pipeline import BoundPipeline
 from lightendiff.restorer import Restorer
-from lightendiff.tone import LIFT, exposed
-from lightendiff.video.deflicker import SteadyGain
+from lightendiff.tone import ENCODING_EXPONENT, exposed
+from lightendiff.video.deflicker import Deflicker
 
 av = pytest.importorskip("av")
 
@@ -277,8 +280,8 @@ def test_brightness_varies_little_more_than_the_scene_does(clip, tmp_path):
 
 def test_the_pipeline_lets_the_latent_be_adjusted(tiny):
     dark = dim(1)[0]
-    relit = lambda restored, _: tiny.restorer.model.relight(restored, partial(exposed, stops=0.5))  # noqa: E731
-    assert np.array_equal(tiny(dark, adjust=relit), tiny(dark, exposure=0.5))
+    brighter = lambda restored, _: tiny.restorer.model.apply_tone_curve(restored, partial(exposed, stops=0.5))  # noqa: E731
+    assert np.array_equal(tiny(dark, adjust=brighter), tiny(dark, exposure=0.5))
     seen = []
     assert np.array_equal(tiny(dark, adjust=lambda *latents: seen.append(latents) or latents[0]), tiny(dark))
     unit = torch.from_numpy(dark).permute(2, 0, 1)[None].float() / 255
@@ -305,8 +308,8 @@ def tones(seed: int, low: float = 0.2, high: float = 0.4) -> torch.Tensor:
 
 
 @pytest.fixture
-def steady(tiny: LightenPipeline) -> SteadyGain:
-    return SteadyGain(tiny.restorer.model.relight, seconds=0.5)
+def steady(tiny: LightenPipeline) -> Deflicker:
+    return Deflicker(tiny.restorer.model, seconds=0.5)
 
 
 def test_a_jump_of_the_gain_is_spread_over_time(steady):
@@ -323,7 +326,7 @@ def test_the_correction_is_limited(steady):
     dark = tones(0)
     steady.at(0.0)(2.4 * dark, dark)
     result = steady.at(0.04)(dark, dark)  # of 2.8 stops that the gain fell by, one is taken back
-    torch.testing.assert_close(result, dark * 2 ** (LIFT / 2.2), rtol=5e-3, atol=0)
+    torch.testing.assert_close(result, dark * 2 ** (ENCODING_EXPONENT / 2.2), rtol=5e-3, atol=0)
 
 
 def test_other_content_at_the_same_gain_is_left_alone(steady):
@@ -335,7 +338,7 @@ def test_other_content_at_the_same_gain_is_left_alone(steady):
 
 
 def test_light_that_goes_up_in_the_scene_is_seen_to(steady):
-    dark, more = tones(0), tones(0) * 2 ** (LIFT / 2.2)  # one stop
+    dark, more = tones(0), tones(0) * 2 ** (ENCODING_EXPONENT / 2.2)  # one stop
     steady.at(0.0)(1.8 * dark, dark)
     first = steady.at(0.04)(1.8 * dark, more)  # the restorer hides it, and renders both alike
     later = steady.at(5.0)(1.8 * dark, more)
@@ -344,9 +347,9 @@ def test_light_that_goes_up_in_the_scene_is_seen_to(steady):
     assert steady.cuts == 0
 
 
-def test_steadying_goes_on_from_its_state(steady, tiny):
+def test_deflickering_goes_on_from_its_state(steady, tiny):
     dark = tones(0)
-    again = SteadyGain(tiny.restorer.model.relight, seconds=0.5)
+    again = Deflicker(tiny.restorer.model, seconds=0.5)
     again.load_state(steady.state())  # nothing yet
     steady.at(0.0)(1.5 * dark, dark)
     steady.at(0.04)(1.6 * dark, dark)
@@ -370,11 +373,14 @@ class Stopping:
         self.pipe, self.restorer, self.dtype = pipe, pipe.restorer, pipe.dtype
         self.at, self.by, self.count = at, by, 0
 
-    def __call__(self, pixels: np.ndarray, **options: Any) -> np.ndarray:
+    def bind(self, **options: Any) -> BoundPipeline:
+        return replace(self.pipe.bind(**options), pipe=self)
+
+    def restore(self, pixels: np.ndarray, sampling: Sampling, **options: Any) -> np.ndarray:
         if self.count == self.at:
             raise self.by
         self.count += 1
-        return self.pipe(pixels, **options)
+        return self.pipe.restore(pixels, sampling, **options)
 
 
 @pytest.fixture
@@ -529,9 +535,9 @@ def test_a_file_that_breaks_off_is_restored_as_far_as_it_goes(tiny, tmp_path):
 
 
 def test_the_published_architecture_is_restored_without_smoothing(tiny, tmp_path, monkeypatch):
-    monkeypatch.setattr(tiny.restorer, "config", PRESETS["paper"])
+    monkeypatch.setattr(tiny.restorer, "model", build_autoencoder(PRESETS["paper"]))
     summary = restore_video(write(tmp_path / "in.mp4", dim(2), [0, 512]), tmp_path / "out.mp4", tiny, strength=0)
-    assert summary.notes == ["brightness isn't smoothed: the published architecture's latents can't be relit"]
+    assert summary.notes == ["brightness isn't smoothed: this architecture has no exposure control"]
 
 
 def test_the_example_makes_a_video_and_restores_it(tmp_path, weights, load_script, monkeypatch, capsys):

@@ -7,7 +7,6 @@ import os
 import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -40,7 +39,7 @@ def settings_of(pipe: LightenPipeline) -> Settings:
             step=0.1,
             label="Exposure",
             info="stops, brighter or darker than it chooses itself",
-            visible=config.architecture != "paper",
+            visible=pipe.restorer.model.exposure_control,
             render=False,
         ),
         gr.Slider(1, max(20, usual), usual, step=1, label="Steps", info="more take longer", render=False),
@@ -176,7 +175,7 @@ def _start_and_stop(start: Any, stop: Any, work: Callable, given: list, outputs:
 
 
 def _restorer(pipe: LightenPipeline, strength: float, exposure: float, steps: float) -> Restore:
-    return partial(pipe, strength=strength, exposure=exposure, num_inference_steps=int(steps))
+    return pipe.bind(strength=strength, exposure=exposure, num_inference_steps=int(steps))
 
 
 @contextmanager

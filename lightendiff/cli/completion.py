@@ -7,47 +7,29 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 SHELLS = ("bash", "zsh", "fish", "tcsh", "powershell")
 FILES = ("INPUT", "OUT", "PATH", "FILE", "DARK", "REFERENCE")  # arguments that are shown as one of these are files
+OPTION = "--print-completion"
 
 
-class PrintCompletion(argparse.Action):
-    """Prints the script for the shell that is named, and exits."""
+def add_completion(parser: argparse.ArgumentParser, argv: Sequence[str]) -> None:
+    """Give a parser that has all of its commands the option that prints a shell's script, and exits.
 
-    def __call__(
-        self,
-        parser: argparse.ArgumentParser,
-        namespace: argparse.Namespace,
-        values: str | Sequence[Any] | None,
-        option_string: str | None = None,
-    ) -> None:
-        try:
-            script = completion(parser, str(values))
-        except (ImportError, ValueError) as error:
-            parser.exit(1, f"{parser.prog}: {error}\n")
-        print(script)
-        parser.exit()
-
-
-def completion(parser: argparse.ArgumentParser, shell: str) -> str:
-    """The script for `shell`, one of SHELLS.
-
-    Raises:
-        ImportError: shtab is missing.
-        ValueError: it is too old to know the shell.
+    Where `argv` asks for it, it is shtab's own; else one that is only shown by --help, so that shtab isn't imported.
     """
+    about = f"print what makes a shell complete these commands: {', '.join(SHELLS)}"
+    if not any(word.startswith("--print") for word in argv):  # argparse takes the beginning of an option for it
+        parser.add_argument(OPTION, choices=SHELLS, metavar="SHELL", help=about)
+        return
     try:
         import shtab
-    except ImportError as error:
-        raise ImportError("completion needs shtab: pip install 'lightendiff[completion]'") from error
-    if shell not in shtab.SUPPORTED_SHELLS:
-        raise ValueError(f"shell: expected one that shtab knows, {', '.join(shtab.SUPPORTED_SHELLS)}, got {shell}")
+    except ImportError:
+        parser.exit(1, f"{parser.prog}: completion needs shtab: pip install 'lightendiff[completion]'\n")
+    shtab.add_argument_to(parser, OPTION, help=about)
     for action in _actions(parser):
         if action.metavar in FILES:
             action.complete = shtab.FILE  # type: ignore[attr-defined]  # where shtab looks for it
-    return shtab.complete(parser, shell)
 
 
 def _actions(parser: argparse.ArgumentParser) -> Iterator[argparse.Action]:

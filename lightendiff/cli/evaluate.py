@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from .arguments import FORMATS, add_loading, add_restoration
-from .loading import load_pipeline, restoring
+from .loading import load_restore
 
 if TYPE_CHECKING:
     import numpy as np
@@ -112,8 +112,8 @@ def evaluate(args: argparse.Namespace, error: Callable[[str], NoReturn]) -> int:
             error(f"argument {option}: {path} is one of the pictures that are compared")
     answer, device = as_is, torch.device("cpu")
     if not args.as_is:
-        pipe = load_pipeline(args, error)
-        restore, device = restoring(pipe, args), pipe.device
+        restore = load_restore(args, error)
+        device = restore.pipe.device
 
         def answer(sample: Sample) -> np.ndarray:
             return restore(sample.dark.transpose(1, 2, 0))

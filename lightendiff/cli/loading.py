@@ -8,14 +8,12 @@ import signal
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import partial
-from typing import TYPE_CHECKING, Any, NoReturn, cast
+from typing import TYPE_CHECKING, NoReturn
 
 from .arguments import restoration_options
 
 if TYPE_CHECKING:
-    from ..batch.run import Restore, RestoreMany
-    from ..pipeline import LightenPipeline
+    from ..pipeline import BoundPipeline, LightenPipeline
 
 FAILED = 1  # exit codes: this, argparse's 2, and 128 + the number of the signal that ended the run
 
@@ -60,24 +58,10 @@ def load_pipeline(args: argparse.Namespace, error: Callable[[str], NoReturn]) ->
         error(f"cannot load {args.weights or 'the weights'}: {reason}")
 
 
-def load_restore(args: argparse.Namespace, error: Callable[[str], NoReturn]) -> Restore:
-    """`load_pipeline`'s pipeline with the options of `arguments.add_restoration`."""
-    restore = restoring(load_pipeline(args, error), args)
+def load_restore(args: argparse.Namespace, error: Callable[[str], NoReturn]) -> BoundPipeline:
+    """`load_pipeline`'s pipeline with the options of `arguments.add_restoration`, checked."""
+    pipe = load_pipeline(args, error)
     try:
-        cast(Any, restore)([])  # no picture, to check the options once rather than at every picture
+        return pipe.bind(**restoration_options(args))
     except ValueError as reason:
         error(str(reason))
-    return restore
-
-
-def restoring(pipe: LightenPipeline, args: argparse.Namespace) -> Restore:
-    """The pipeline with the options of `arguments.add_restoration`."""
-    return partial(pipe, **restoration_options(args))
-
-
-def together(restore: Restore) -> RestoreMany | None:
-    """Several pictures at a time, for GPUs; on a CPU each takes as long as alone."""
-    device = getattr(getattr(restore, "func", None), "device", None)
-    if device is None or device.type != "cuda":
-        return None
-    return lambda pictures: cast(Any, restore)(pictures, batch_size=len(pictures))

@@ -15,7 +15,7 @@ from types import ModuleType
 from .. import __version__
 from . import app, convert, evaluate, export, info, restore, train, video
 from .arguments import add_debug
-from .completion import SHELLS, PrintCompletion
+from .completion import add_completion
 from .loading import FAILED, ended_by
 
 COMMANDS: dict[str, ModuleType] = {
@@ -31,24 +31,18 @@ COMMANDS: dict[str, ModuleType] = {
 EXIT_CODES = "Exit code: 0 when all went well, 1 when something failed, 2 for wrong arguments, 130 after Ctrl-C."
 
 
-def build_parser() -> argparse.ArgumentParser:
-    """The parser of the whole command; `args.run(args)` of what it parses returns the exit code."""
+def build_parser(argv: Sequence[str] = ()) -> argparse.ArgumentParser:
+    """The parser of the whole command, for `argv`; `args.run(args)` of what it parses returns the exit code."""
     parser = argparse.ArgumentParser(
         prog="lightendiff",
         description="Restore photos and videos that are too dark.",
         epilog=f"`lightendiff COMMAND --help` shows a command's options and examples. {EXIT_CODES}",
     )
     parser.add_argument("--version", action="version", version=f"lightendiff {__version__}")
-    parser.add_argument(
-        "--print-completion",
-        action=PrintCompletion,
-        choices=SHELLS,
-        metavar="SHELL",
-        help=f"print what makes a shell complete these commands: {', '.join(SHELLS)}",
-    )
     commands = parser.add_subparsers(title="commands", dest="command", metavar="COMMAND", required=True)
     for name, module in COMMANDS.items():
         _add(commands.add_parser(name, help=module.HELP), module)
+    add_completion(parser, argv)
     return parser
 
 
@@ -95,5 +89,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code. Wrong arguments raise SystemExit(2), as argparse does."""
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # ΔE isn't in every code page, and no result is lost for that
-    args = build_parser().parse_args(argv)
+    argv = sys.argv[1:] if argv is None else argv
+    args = build_parser(argv).parse_args(argv)
     return args.run(args)

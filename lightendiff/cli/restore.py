@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, NoReturn
 from ..files.locations import is_address, located, why
 from ..files.storage import make_folder
 from .arguments import FORMATS, build_parser
-from .loading import FAILED, ended_by, load_restore, together
+from .loading import FAILED, ended_by, load_restore
 
 if TYPE_CHECKING:
     from ..batch.run import Summary
@@ -116,7 +116,7 @@ def _run(args: argparse.Namespace, error: Callable[[str], NoReturn]) -> int | No
             summary = restore_files(
                 planned.jobs,
                 restore,
-                many=together(restore),
+                many=restore.many,
                 format=args.format,
                 quality=args.quality,
                 compare=args.compare,

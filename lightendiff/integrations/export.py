@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..colour import correct
+from ..diffusion.options import Sampling
 from ..files.atomic import replace_files
 from ..models.unet import Attention
 from ..pipeline import LightenPipeline
@@ -106,8 +107,8 @@ class RestorerGraph(nn.Module):
         super().__init__()
         config = restorer.config
         noise = context_noise("model", config, seed)
-        self.steps = config.num_inference_steps if num_inference_steps is None else num_inference_steps
-        restorer.scheduler.timestep_list(self.steps, config.start_timestep)  # raises for what it can't do
+        self.sampling = Sampling(num_inference_steps)
+        restorer.check(self.sampling)
         restorer = copy.deepcopy(restorer).to("cpu", torch.float32, memory_format=torch.contiguous_format)  # type: ignore[call-overload]  # not in torch's stub
         restorer.autocast_dtype = None
         for module in restorer.unet.modules():
@@ -138,7 +139,7 @@ class RestorerGraph(nn.Module):
         condition = model.condition(seen, small, mean)
         noise = self.noise.index_select(2, torch.arange(rows // 8)).index_select(3, torch.arange(columns // 8))
         noise = noise.expand(b, -1, -1, -1)
-        restored = self.restorer.sample_latent(small, condition, noise, num_inference_steps=self.steps)
+        restored = self.restorer.sample_latent(small, condition, noise, self.sampling)
         restored = restored.clamp(0.0, 1.0)
         same = F.interpolate(restored, size=(height // 8, width // 8), mode="bilinear")  # the identity where it is used
         restored = torch.where(longest <= self.limit, same, model.enlarge(restored, small, latent))

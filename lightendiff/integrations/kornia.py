@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from ..diffusion.options import Sampling
 from ..pipeline import SHIPPED_WEIGHTS
 from ..restorer import Restorer, context_noise
 from ..weights.load import load
@@ -23,12 +24,13 @@ class LightenModule(nn.Module):
     Args:
         weights: path as in `LightenPipeline.from_pretrained`, or a restorer; None for the weights of the package.
         num_inference_steps: None for what the weights were made for.
-        exposure: stops by which results are brighter than the automatic choice.
+        exposure: stops by which results are brighter than the automatic choice, from -3 to 3.
         dtype: precision of the networks: float32, bfloat16 or float16.
         seed: of the noise.
 
     Raises:
-        ValueError: the architecture has no limit to what its UNet sees, so that no fixed noise would suffice.
+        ValueError: an option is out of its range, or the architecture has no limit to what its UNet sees, so that no
+            fixed noise would suffice.
 
     Example:
         >>> dark = torch.full((1, 3, 48, 64), 0.05, requires_grad=True)
@@ -56,13 +58,12 @@ class LightenModule(nn.Module):
         self.restorer = copy.copy(restorer)  # shares the weights, but has a precision of its own
         self.restorer.eval().requires_grad_(False)
         self.restorer.autocast_dtype = None if dtype == torch.float32 else dtype
-        self.num_inference_steps, self.exposure = num_inference_steps, exposure
+        self.sampling = Sampling(num_inference_steps, exposure=exposure)
+        self.restorer.check(self.sampling)
         self.register_buffer("noise", noise, persistent=False)
 
     def forward(self, image: Tensor) -> Tensor:
         """(b, 3, h, w) float in [0, 1] → the same, restored."""
         b, _, h, w = self.restorer.noise_shape(image)
         noise = self.noise[..., :h, :w].expand(b, -1, -1, -1)
-        steps = self.num_inference_steps
-        restored = self.restorer(image, noise=noise, num_inference_steps=steps, exposure=self.exposure)
-        return restored.to(image.dtype)
+        return self.restorer(image, self.sampling, noise=noise).to(image.dtype)

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..models.presets import PRESETS, PresetName, build_content_transfer, build_unet
+from ..models.presets import PRESETS, PresetName, build_autoencoder, build_unet
 from ..restorer import Restorer
 from ..runtime import memory
 
@@ -77,7 +77,7 @@ def preset_of(state_dict: Mapping[str, Any]) -> PresetName | None:
 @lru_cache
 def _shapes(name: PresetName) -> dict[str, tuple[int, ...]]:
     with torch.device("meta"):
-        parts = {"model": build_content_transfer(PRESETS[name]), "unet": build_unet(PRESETS[name])}
+        parts = {"model": build_autoencoder(PRESETS[name]), "unet": build_unet(PRESETS[name])}
     return {
         f"{part}.{tensor}": tuple(value.shape)
         for part, module in parts.items()

@@ -1,6 +1,6 @@
-"""The encoder and decoder of the `default` preset: small, local, and quick on a CPU.
+"""The architecture of the `default` preset: small, local, and quick on a CPU.
 
-The latent is the picture's own thumbnail: block means of the gamma-lifted picture at ⅛ resolution. It says how bright
+The latent is the picture's own thumbnail: block means of the gamma-encoded picture at ⅛ resolution. It says how bright
 and which colour every place is, and nothing else; all detail comes through the skips. So the diffusion model answers
 one question only, what the restored thumbnail looks like, and whoever moves the thumbnail moves exposure and colour.
 
@@ -11,21 +11,20 @@ tiles.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..tone import BLACK, LIFT, lift, unlift
-from .autoencoder import Skips
+from ..tone import ENCODED_BLACK, ENCODING_EXPONENT, gamma_decode, gamma_encode
+from .autoencoder import FACTOR, Autoencoder, AutoencoderConfig, Skips, ToneCurve, mean_of
 
 LATENT_CHANNELS = 3
-FACTOR = 8  # pixels to a side of what one latent position stands for
 TARGET_MEAN = 0.4  # the scaled copy brings a dark picture's mean here
-MAX_SCALE = 32.0  # noise of darker pictures than that isn't worth lifting further
-MAX_LOG_GAIN = 4.5  # a thumbnail lifts a dark block at most 90 times; beyond that there is only noise
+MAX_SCALE = 32.0  # noise of darker pictures than that isn't worth brightening further
+MAX_LOG_GAIN = 4.5  # a thumbnail brightens a dark block at most 90 times; beyond that there is only noise
 WHITE = 0.86, 0.94  # code values from which a pixel begins to count as white, and is wholly white
 WHITE_SLACK = 0.15  # log gain below 0 that is taken for an error, not for a wish that white become darker
 LOG_GAIN_RANGE = 2.0  # the decoder moves the gain by at most e^±2 from the thumbnail's
@@ -72,7 +71,6 @@ class LeanEncoder(nn.Module):
 
     def __init__(self, channels: Sequence[int], blocks: Sequence[int], condition_features: int) -> None:
         super().__init__()
-        self.multiple = max(FACTOR, 2 ** len(channels))
         self.stem = nn.Conv2d(6 * 4 + 1, channels[0], 3, padding=1)
         self.levels = _levels(channels, blocks)
         self.downs = nn.ModuleList(nn.Conv2d(a, b, 2, stride=2) for a, b in pairwise(channels))
@@ -83,34 +81,18 @@ class LeanEncoder(nn.Module):
         )
 
     def forward(self, image: Tensor, mean: Tensor) -> tuple[Tensor, Skips]:
-        lifted = lift(image)
-        x = self.stem(_planes(image, lifted, mean, 2))
+        """Image (b, 3, h, w) in [0, 1] and its mean (b,) → the thumbnail, and the image with the levels' features."""
+        encoded = gamma_encode(image)
+        x = self.stem(_planes(image, encoded, mean, 2))
         features = []
         for i, level in enumerate(self.levels):
             x = level(x if i == 0 else self.downs[i - 1](x))
             features.append(x)
-        return _thumbnail(lifted).clamp(max=1.0), [image, *features]
+        return _thumbnail(encoded).clamp(max=1.0), [image, *features]
 
-    def latent(self, image: Tensor) -> Tensor:
-        """The thumbnail (b, 3, h/8, w/8) in [0, 1] of an image (b, 3, h, w): block means of its lifted tones."""
-        return _thumbnail(lift(image)).clamp(max=1.0)
-
-    def condition(self, image: Tensor, latent: Tensor, mean: Tensor) -> Tensor:
-        """The thumbnail, scaled to a fixed mean as a first guess of the restored one, and learned features."""
-        guess = lift(_rolled_off(unlift(latent.float()) * _scale(mean))).clamp(max=1.0)
-        features = self.to_condition(_planes(image, lift(image), mean, FACTOR))
-        return torch.cat([2.0 * guess - 1.0, features.float()], dim=1)
-
-    def relight(self, latent: Tensor, change: Callable[[Tensor], Tensor]) -> Tensor:
-        return lift(change(unlift(latent))).clamp(max=1.0)
-
-    def enlarge(self, restored: Tensor, small: Tensor, large: Tensor) -> Tensor:
-        # What is enlarged is the gain, which is smooth; the detail of the thumbnail is the picture's own.
-        gain = _log_ratio(restored, small)
-        return (large * F.interpolate(gain, size=large.shape[2:], mode="bilinear").exp()).clamp(max=1.0)
-
-    def freeze_latent(self) -> None:
-        """Nothing here decides what latents are: they aren't learned."""
+    def condition(self, image: Tensor, mean: Tensor) -> Tensor:
+        """Learned features (b, condition_features, h/8, w/8)."""
+        return self.to_condition(_planes(image, gamma_encode(image), mean, FACTOR))
 
 
 class LeanDecoder(nn.Module):
@@ -142,7 +124,8 @@ class LeanDecoder(nn.Module):
 
     def forward(self, latent: Tensor, skips: Skips) -> Tensor:
         image, *features = skips
-        gain = _bounded(_log_ratio(latent, _thumbnail(lift(image))) / LIFT, MAX_LOG_GAIN)
+        own = _thumbnail(gamma_encode(image))
+        gain = _bounded(_log_ratio(latent, own) / ENCODING_EXPONENT, MAX_LOG_GAIN)
         asked = F.interpolate(gain, scale_factor=float(FACTOR), mode="bilinear")
         rendered = _rolled_off(image * torch.exp(asked))
 
@@ -162,20 +145,85 @@ class LeanDecoder(nn.Module):
         return output + _whiteness(image) * (white - output).clamp(min=0.0)
 
 
-def _thumbnail(lifted: Tensor) -> Tensor:
-    return F.avg_pool2d(lifted, FACTOR)
+class LeanAutoencoder(Autoencoder):
+    """The thumbnail as the latent, and a pyramid of features as the skips.
+
+    Raises:
+        ValueError: `config.latent_channels` isn't a thumbnail's.
+    """
+
+    encoder: LeanEncoder
+    decoder: LeanDecoder
+
+    exposure_control = True
+    latent_of_black = ENCODED_BLACK
+    preferred_dtype = torch.bfloat16
+    first_and_last = ("encoder.stem.weight", "encoder.to_condition.0.weight", "decoder.head.weight")
+
+    def __init__(self, config: AutoencoderConfig) -> None:
+        if config.latent_channels != LATENT_CHANNELS:
+            raise ValueError(
+                f"latent_channels: expected {LATENT_CHANNELS}, those of a thumbnail, got {config.latent_channels}"
+            )
+        super().__init__(config)
+
+    @classmethod
+    def build_encoder(cls, config: AutoencoderConfig) -> LeanEncoder:
+        return LeanEncoder(config.channels, config.encoder_blocks, config.condition_features)
+
+    @classmethod
+    def build_decoder(cls, config: AutoencoderConfig) -> LeanDecoder:
+        return LeanDecoder(config.channels, config.decoder_blocks)
+
+    @classmethod
+    def encoder_multiple(cls, config: AutoencoderConfig) -> int:
+        return max(FACTOR, 2 ** len(config.channels))
+
+    @classmethod
+    def reach(cls, config: AutoencoderConfig) -> int:
+        steps = [2 ** (level + 1) for level in range(len(config.channels))]  # pixels between positions of a level
+        encoder, decoder = (
+            sum(2 * count * step for count, step in zip(blocks, steps, strict=True))
+            for blocks in (config.encoder_blocks, config.decoder_blocks)
+        )
+        return 2 + encoder + decoder + 2 + steps[-1]  # the stem, the head, and the grid of the deepest level
+
+    def latent(self, image: Tensor) -> Tensor:
+        """The thumbnail (b, 3, h/8, w/8) in [0, 1] of an image (b, 3, h, w): block means of its encoded tones."""
+        return _thumbnail(gamma_encode(image)).clamp(max=1.0)
+
+    def condition(self, image: Tensor, latent: Tensor, mean: Tensor | None = None) -> Tensor:
+        """The thumbnail, scaled to a fixed mean as a first guess of the restored one, and learned features."""
+        mean = mean_of(image) if mean is None else mean
+        guess = gamma_encode(_rolled_off(gamma_decode(latent.float()) * _scale(mean))).clamp(max=1.0)
+        return torch.cat([2.0 * guess - 1.0, self.encoder.condition(image, mean).float()], dim=1)
+
+    def code_values(self, latent: Tensor) -> Tensor:
+        return gamma_decode(latent)
+
+    def apply_tone_curve(self, latent: Tensor, curve: ToneCurve) -> Tensor:
+        return gamma_encode(curve(gamma_decode(latent))).clamp(max=1.0)
+
+    def enlarge(self, restored: Tensor, small: Tensor, large: Tensor) -> Tensor:
+        # What is enlarged is the gain, which is smooth; the detail of the thumbnail is the picture's own.
+        gain = _log_ratio(restored, small)
+        return (large * F.interpolate(gain, size=large.shape[2:], mode="bilinear").exp()).clamp(max=1.0)
+
+
+def _thumbnail(encoded: Tensor) -> Tensor:
+    return F.avg_pool2d(encoded, FACTOR)
 
 
 def _log_ratio(wanted: Tensor, own: Tensor) -> Tensor:
-    """log(wanted / own) of two thumbnails; a wanted one may lie below what black lifts to."""
-    return torch.log(wanted.clamp(min=BLACK**LIFT)) - torch.log(own)
+    """log(wanted / own) of two thumbnails; a wanted one may lie below what black is encoded as."""
+    return torch.log(wanted.clamp(min=ENCODED_BLACK)) - torch.log(own)
 
 
-def _planes(image: Tensor, lifted: Tensor, mean: Tensor, factor: int) -> Tensor:
-    """What the networks see of an image: lifted, scaled to a fixed mean, and that mean, in blocks of factor²."""
+def _planes(image: Tensor, encoded: Tensor, mean: Tensor, factor: int) -> Tensor:
+    """What the networks see of an image: gamma-encoded, scaled to a fixed mean, and that mean, in blocks of factor²."""
     scaled = image * _scale(mean)
     mean = mean.float().view(-1, 1, 1, 1).clamp(min=1e-4)
-    planes = F.pixel_unshuffle(torch.cat([lifted, scaled / (1.0 + scaled)], dim=1), factor)
+    planes = F.pixel_unshuffle(torch.cat([encoded, scaled / (1.0 + scaled)], dim=1), factor)
     return torch.cat([planes, (torch.log2(mean) / 8.0).expand(-1, 1, *planes.shape[2:])], dim=1)
 
 

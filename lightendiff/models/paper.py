@@ -1,13 +1,13 @@
-"""Encoder and decoder of the published LightenDiffusion network (Jiang et al., ECCV 2024), tensor for tensor."""
+"""The architecture of the published LightenDiffusion network (Jiang et al., ECCV 2024), tensor for tensor."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 
-from .autoencoder import Skips
+from .autoencoder import FACTOR, Autoencoder, AutoencoderConfig, Skips
 from .layers import LeakyConvs, LeakyResidual, conv3x3, leaky_relu
 
 
@@ -18,8 +18,6 @@ class PaperEncoder(nn.Module):
         latent_channels: channels of the latent.
         channels: widths of the three levels; their outputs, the skips, lie at ½, ¼ and ⅛ of the image's size.
     """
-
-    multiple = 8
 
     def __init__(self, latent_channels: int = 3, channels: Sequence[int] = (64, 128, 256)) -> None:
         super().__init__()
@@ -41,24 +39,6 @@ class PaperEncoder(nn.Module):
             x = down(block(x))
             skips.append(x)
         return torch.sigmoid(self.to_latent(x).float()), skips
-
-    def latent(self, image: Tensor) -> Tensor:
-        """The latent alone; this encoder takes it from its deepest features."""
-        return self(image)[0]
-
-    def relight(self, latent: Tensor, change: Callable[[Tensor], Tensor]) -> Tensor:
-        raise ValueError("relight: a latent of the paper's architecture is learned, and no map of brightness")
-
-    def enlarge(self, restored: Tensor, small: Tensor, large: Tensor) -> Tensor:
-        raise ValueError("enlarge: the UNet of the paper's architecture sees pictures in full size")
-
-    def freeze_latent(self) -> None:
-        """Stop training what determines the latent: all of it."""
-        self.requires_grad_(False)
-
-    def condition(self, image: Tensor, latent: Tensor, mean: Tensor | None = None) -> Tensor:
-        """The UNet's condition is the dark latent alone, brought from [0, 1] to [-1, 1]."""
-        return 2.0 * latent - 1.0
 
 
 class PaperDecoder(nn.Module):
@@ -88,6 +68,60 @@ class PaperDecoder(nn.Module):
             x = self.blocks[2 * i](x).add_(skips[-1 - i])
             x = leaky_relu(up(self.blocks[2 * i + 1](x)))
         return self.head(x)
+
+
+class PaperAutoencoder(Autoencoder):
+    """A learned latent, from the deepest of three levels of features, and these features as the skips.
+
+    The latent is no map of brightness, so that there is no exposure control, and the UNet sees pictures in full size.
+    """
+
+    encoder: PaperEncoder
+    decoder: PaperDecoder
+
+    exposure_control = False
+    preferred_dtype = torch.float32  # published in it, and compared with what that gives
+    first_and_last = (
+        "encoder.stem.0.weight",
+        "encoder.to_latent.2.weight",
+        "decoder.from_latent.0.weight",
+        "decoder.head.1.weight",
+    )
+
+    @classmethod
+    def build_encoder(cls, config: AutoencoderConfig) -> PaperEncoder:
+        return PaperEncoder(config.latent_channels, config.channels)
+
+    @classmethod
+    def build_decoder(cls, config: AutoencoderConfig) -> PaperDecoder:
+        return PaperDecoder(config.latent_channels, config.channels)
+
+    @classmethod
+    def encoder_multiple(cls, config: AutoencoderConfig) -> int:
+        return FACTOR
+
+    @classmethod
+    def multiple(cls, config: AutoencoderConfig) -> int:
+        return 64  # as the published code pads, whatever the UNet
+
+    @classmethod
+    def reach(cls, config: AutoencoderConfig) -> int:
+        encoder = 4 + (2 + 1) + 2 * (2 + 1) + 4 * (2 + 1)  # the stem, and each level's block and convolution
+        latent = 8 * (3 + 3)
+        decoder = 8 * (4 + 1) + 4 * (4 + 1) + 2 * (4 + 1) + 1
+        return encoder + latent + decoder + 8
+
+    def latent(self, image: Tensor) -> Tensor:
+        """The latent alone; this encoder takes it from its deepest features."""
+        return self.encoder(image)[0]
+
+    def condition(self, image: Tensor, latent: Tensor, mean: Tensor | None = None) -> Tensor:
+        """The dark latent alone, brought from [0, 1] to [-1, 1]."""
+        return 2.0 * latent - 1.0
+
+    def freeze_latent(self) -> None:
+        super().freeze_latent()
+        self.encoder.requires_grad_(False)
 
 
 def _three(channels: Sequence[int]) -> tuple[int, int, int]:

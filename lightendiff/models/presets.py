@@ -7,27 +7,23 @@ from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Literal
 
 from ..diffusion.scheduler import DDIMScheduler
-from .autoencoder import ContentTransfer
-from .lean import LATENT_CHANNELS, LeanDecoder, LeanEncoder
-from .paper import PaperDecoder, PaperEncoder
-from .retinex import RetinexDecomposition
+from .autoencoder import Autoencoder, AutoencoderConfig
+from .lean import LATENT_CHANNELS, LeanAutoencoder
+from .paper import PaperAutoencoder
 from .unet import UNet
 
 PresetName = Literal["default", "paper", "tiny"]
 
+# By the name that a configuration says: `lean` is ours, `paper` the published LightenDiffusion network.
+ARCHITECTURES: dict[str, type[Autoencoder]] = {"lean": LeanAutoencoder, "paper": PaperAutoencoder}
+
 
 @dataclass(frozen=True)
-class RestorerConfig:
-    """What a restorer is made of; stored as `config.json` beside its weights.
+class RestorerConfig(AutoencoderConfig):
+    """What a restorer is made of, beside its autoencoder; stored as `config.json` beside its weights.
 
     Attributes:
-        architecture: `lean` (ours) or `paper` (the published LightenDiffusion network).
-        latent_channels: channels of the latent at ⅛ resolution.
-        channels: widths of encoder and decoder at ½, ¼, ⅛ and, in `lean`, any further levels.
-        encoder_blocks, decoder_blocks: residual blocks a level (`paper` has a fixed number; leave empty).
-        condition_features: features of the dark picture given to the UNet besides the latent (`lean` only).
-        retinex_width: width of the latent Retinex decomposition.
-        unet_channels, unet_blocks, unet_attention_levels, unet_norm_groups, unet_residual: the conditional UNet.
+        unet_blocks, unet_attention_levels, unet_norm_groups, unet_residual: the conditional UNet.
         scheduler: arguments of `DDIMScheduler`.
         num_inference_steps: steps taken when the caller names no number.
         context: longest side, in pixels, of what the UNet sees of a picture: larger ones are shown to it smaller. None
@@ -38,14 +34,6 @@ class RestorerConfig:
             picture (see `lightendiff.colour`).
     """
 
-    architecture: Literal["lean", "paper"]
-    latent_channels: int
-    channels: tuple[int, ...]
-    unet_channels: tuple[int, ...]
-    encoder_blocks: tuple[int, ...] = ()
-    decoder_blocks: tuple[int, ...] = ()
-    condition_features: int = 0
-    retinex_width: int = 64
     unet_blocks: int = 2
     unet_attention_levels: tuple[int, ...] = (2,)
     unet_norm_groups: int = 32
@@ -57,28 +45,22 @@ class RestorerConfig:
     input_colours: bool = False
 
     @property
+    def autoencoder(self) -> type[Autoencoder]:
+        """The class of the architecture. ValueError if there is none of that name."""
+        if self.architecture not in ARCHITECTURES:
+            known = " or ".join(map(repr, ARCHITECTURES))
+            raise ValueError(f"architecture: expected {known}, got {self.architecture!r}")
+        return ARCHITECTURES[self.architecture]
+
+    @property
     def multiple(self) -> int:
         """Heights and widths are padded to multiples of this."""
-        if self.architecture == "paper":
-            return 64
-        return max(8 * 2 ** (len(self.unet_channels) - 1), 2 ** len(self.channels))
+        return self.autoencoder.multiple(self)
 
     @property
     def halo(self) -> int:
         """How far encoder and decoder see beyond a pixel, rounded up to multiples of `multiple`."""
-        if self.architecture == "paper":
-            encoder = 4 + (2 + 1) + 2 * (2 + 1) + 4 * (2 + 1)  # the stem, and each level's block and convolution
-            latent = 8 * (3 + 3)
-            decoder = 8 * (4 + 1) + 4 * (4 + 1) + 2 * (4 + 1) + 1
-            reach = encoder + latent + decoder + 8
-        else:
-            steps = [2 ** (level + 1) for level in range(len(self.channels))]  # pixels between positions of a level
-            encoder, decoder = (
-                sum(2 * count * step for count, step in zip(blocks, steps, strict=True))
-                for blocks in (self.encoder_blocks, self.decoder_blocks)
-            )
-            reach = 2 + encoder + decoder + 2 + steps[-1]  # the stem, the head, and the grid of the deepest level
-        return -(-reach // self.multiple) * self.multiple
+        return self.autoencoder.halo(self)
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -153,26 +135,9 @@ PRESETS: dict[PresetName, RestorerConfig] = {
 }
 
 
-def build_content_transfer(config: RestorerConfig) -> ContentTransfer:
-    """Encoder, decomposition and decoder of a configuration, newly initialised."""
-    retinex = RetinexDecomposition(config.latent_channels, config.retinex_width)
-    if config.architecture == "paper":
-        return ContentTransfer(
-            PaperEncoder(config.latent_channels, config.channels),
-            retinex,
-            PaperDecoder(config.latent_channels, config.channels),
-        )
-    if config.architecture != "lean":
-        raise ValueError(f"architecture: expected 'lean' or 'paper', got {config.architecture!r}")
-    if config.latent_channels != LATENT_CHANNELS:
-        raise ValueError(
-            f"latent_channels: a lean latent is a thumbnail of {LATENT_CHANNELS}, got {config.latent_channels}"
-        )
-    return ContentTransfer(
-        LeanEncoder(config.channels, config.encoder_blocks, config.condition_features),
-        retinex,
-        LeanDecoder(config.channels, config.decoder_blocks),
-    )
+def build_autoencoder(config: RestorerConfig) -> Autoencoder:
+    """The autoencoder of a configuration, newly initialised. ValueError for an unknown architecture."""
+    return config.autoencoder(config)
 
 
 def build_unet(config: RestorerConfig) -> UNet:

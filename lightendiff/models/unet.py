@@ -37,6 +37,8 @@ class UNet(nn.Module):
     The published network is `UNet(3, 3, (64, 128, 192, 256))`.
     """
 
+    first_and_last = ("conv_in.weight", "conv_out.weight")  # between latents and features, which Muon isn't made for
+
     def __init__(
         self,
         latent_channels: int,

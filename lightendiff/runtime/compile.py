@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import warnings
 from collections.abc import Callable
-from typing import Any, cast
+from typing import Any
 
 from torch import nn
 
@@ -50,4 +50,4 @@ def reason(error: BaseException) -> str:
 
 
 def _networks(restorer: Restorer) -> tuple[nn.Module, ...]:
-    return cast(nn.Module, restorer.model.encoder), restorer.unet, restorer.model.decoder
+    return restorer.model.encoder, restorer.unet, restorer.model.decoder

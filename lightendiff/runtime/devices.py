@@ -23,11 +23,9 @@ def existing_device(device: str | torch.device) -> torch.device:
         raise ValueError(f"device: expected one that this machine has, got {device!r} ({reason})") from error
 
 
-def best_precision(architecture: str, device: torch.device) -> torch.dtype:
-    """bfloat16 where `device` has it, for networks that were made for it."""
-    if architecture == "paper":  # published in float32, and compared with what that gives
-        return torch.float32
-    return torch.bfloat16 if has_native_bfloat16(device) else torch.float32
+def best_precision(preferred: torch.dtype, device: torch.device) -> torch.dtype:
+    """What an architecture prefers, or float32 where that is bfloat16 and `device` doesn't have it."""
+    return torch.float32 if preferred == torch.bfloat16 and not has_native_bfloat16(device) else preferred
 
 
 def check_precision(dtype: torch.dtype | None) -> None:

@@ -6,11 +6,11 @@ What a picture takes was measured on a CPU (benchmarks/RESULTS.md) and is meant 
 from __future__ import annotations
 
 import contextlib
-import math
 import os
 import re
 from pathlib import Path
 
+import psutil
 import torch
 
 from ..models.presets import RestorerConfig
@@ -33,7 +33,9 @@ def needed(config: RestorerConfig, count: int, height: int, width: int, side: in
     """Bytes that restoring takes beside the loaded networks: `count` pictures in windows of at most `side` pixels."""
     height, width = _padded(config, height, width)
     window = largest_window(height, width, side, config.halo, config.multiple)
-    return _OVERHEAD + count * (_picture_bytes(config) * height * width + _window_bytes(config) * window)
+    return _OVERHEAD + count * (
+        _picture_bytes(config) * height * width + config.autoencoder.window_bytes(config) * window
+    )
 
 
 def fit(
@@ -46,7 +48,7 @@ def fit(
         largest: pixels that a window may have, however much memory there is.
     """
     height, width = _padded(config, height, width)
-    room = (budget - _OVERHEAD - _picture_bytes(config) * height * width) / _window_bytes(config)
+    room = (budget - _OVERHEAD - _picture_bytes(config) * height * width) / config.autoencoder.window_bytes(config)
     pixels, side = min(room, largest), None
     if pixels < height * width:
         smallest = smallest_side(config.halo, config.multiple)
@@ -58,24 +60,20 @@ def fit(
 
 
 def budget(device: torch.device) -> float:
-    """Bytes that restoring may take where no limit is given: most of what is free; infinite where that isn't known."""
+    """Bytes that restoring may take where no limit is given: most of what is free."""
     if device.type == "cuda":
         reserved = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
         return _SHARE * (torch.cuda.mem_get_info(device)[0] + reserved)
-    rooms = [
-        *_system_room(Path("/proc/meminfo")),
-        *_control_group_rooms(Path("/proc/self/cgroup"), Path("/sys/fs/cgroup")),
-    ]
-    return _SHARE * min(rooms) / int(os.environ.get("LOCAL_WORLD_SIZE", "1")) if rooms else math.inf
+    groups = _control_group_rooms(Path("/proc/self/cgroup"), Path("/sys/fs/cgroup"))
+    room = min([psutil.virtual_memory().available, *groups])
+    return _SHARE * room / int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
 
 
 def held(device: torch.device) -> int:
-    """Bytes of a GPU's memory that PyTorch holds, or else of the machine's that this process does; 0 if unknown."""
+    """Bytes of a GPU's memory that PyTorch holds, or else of the machine's that this process does."""
     if device.type == "cuda":
         return torch.cuda.memory_allocated(device)
-    with contextlib.suppress(OSError, AttributeError):
-        return 1024 * int(re.search(r"VmRSS:\s*(\d+)", Path("/proc/self/status").read_text())[1])  # type: ignore[index]
-    return 0
+    return psutil.Process().memory_info().rss
 
 
 def _padded(config: RestorerConfig, *lengths: int) -> list[int]:
@@ -84,17 +82,6 @@ def _padded(config: RestorerConfig, *lengths: int) -> list[int]:
 
 def _picture_bytes(config: RestorerConfig) -> int:
     return _PICTURE + (_UNLIMITED_CONTEXT if config.context is None else 0)
-
-
-def _window_bytes(config: RestorerConfig) -> int:
-    """Bytes a pixel of a window: some pictures in float32, and features, of which those at half the size are most."""
-    return 100 + 11 * config.channels[0]
-
-
-def _system_room(meminfo: Path) -> list[int]:
-    with contextlib.suppress(OSError):
-        return [1024 * int(kilobytes) for kilobytes in re.findall(r"MemAvailable:\s*(\d+)", meminfo.read_text())]
-    return []
 
 
 def _control_group_rooms(groups: Path, root: Path) -> list[int]:

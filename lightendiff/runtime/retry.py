@@ -9,20 +9,27 @@ from __future__ import annotations
 import copy
 import warnings
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch import Tensor
 
-from ..restorer import Restorer
+from ..diffusion.options import Sampling
+from ..restorer import Adjust, Restorer, StepCallback
 from ..tiling import smallest_side
 from . import compile as compilation
 
 
 def restore(
-    restorer: Restorer, dark: Tensor, generators: Sequence[torch.Generator], tile: int | None, **options: Any
+    restorer: Restorer,
+    dark: Tensor,
+    generators: Sequence[torch.Generator],
+    tile: int | None,
+    sampling: Sampling,
+    *,
+    adjust: Adjust | None = None,
+    callback: StepCallback | None = None,
 ) -> Tensor:
-    """`restorer(dark, generator=generators, tile=tile, **options)`, if need be in another way.
+    """`restorer(dark, sampling, generator=generators, tile=tile, …)`, if need be in another way.
 
     Where memory runs out, windows are halved down to the smallest there can be, and then the CPU takes over. Where the
     output isn't finite, the networks run in float32. Where they can't be compiled as was asked, they run as they are.
@@ -31,8 +38,7 @@ def restore(
         restorer: not changed, except that its networks stay uncompiled once that failed.
         dark: (b, 3, h, w) on its device.
         generators: one per picture.
-        tile: as the restorer's.
-        options: all others.
+        tile, sampling, adjust, callback: as the restorer's.
 
     Returns:
         (b, 3, h, w) float32, finite, on the device of `dark`.
@@ -46,7 +52,7 @@ def restore(
         for generator, state in zip(generators, states, strict=True):
             generator.set_state(state)
         try:
-            output = restorer(dark, generator=list(generators), tile=tile, **options)
+            output = restorer(dark, sampling, generator=list(generators), tile=tile, adjust=adjust, callback=callback)
         except (RuntimeError, MemoryError) as error:
             if compilation.failed(error):
                 compilation.undo(restorer)

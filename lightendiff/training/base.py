@@ -24,15 +24,6 @@ from .optimizer import Muon, split_parameters
 
 Batch = dict[str, Any]
 
-# Weights between pixels or latents and features, which Muon isn't made for.
-FIRST_AND_LAST = (
-    "model.encoder.stem.weight",
-    "model.encoder.to_condition.0.weight",
-    "model.decoder.head.weight",
-    "unet.conv_in.weight",
-    "unet.conv_out.weight",
-)
-
 
 class RestorationTraining(lightning.LightningModule):
     """Base of the two stages. A stage says what its losses are and how it restores a validation picture.
@@ -150,7 +141,9 @@ class RestorationTraining(lightning.LightningModule):
         optimizer: torch.optim.Optimizer
         rate, decay = self.learning_rate, self.weight_decay
         if self.optimizer == "muon":
-            optimizer = Muon(*split_parameters(self.restorer, FIRST_AND_LAST), lr=rate, weight_decay=decay)
+            optimizer = Muon(
+                *split_parameters(self.restorer, self.restorer.first_and_last), lr=rate, weight_decay=decay
+            )
         else:
             parameters = [p for p in self.restorer.parameters() if p.requires_grad]
             optimizer = torch.optim.AdamW(parameters, lr=rate, weight_decay=decay)

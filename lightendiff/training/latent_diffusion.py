@@ -131,7 +131,7 @@ class LatentDiffusion(RestorationTraining):
         if self.reexpose_probability > 0:
             reexposure = Reexposure.draw(len(dark), self.reexpose_probability, generator)
             with self.full_precision():
-                target, latents = reexposure(target), model.relight(latents, reexposure)
+                target, latents = reexposure(target), model.apply_tone_curve(latents, reexposure)
         _, skips = model.encode(dark, batch["mean"][some])
         image = self.restorer.decode(latents, skips)
         with self.full_precision():
@@ -156,7 +156,7 @@ class LatentDiffusion(RestorationTraining):
                 return restorer.predict(x, t, condition)
 
         noise = self._noise(latent, generator)
-        return restorer.sample_latent(latent, condition, noise, num_inference_steps=timesteps, predict=predict)
+        return restorer.sample_latent(latent, condition, noise, timesteps=timesteps, predict=predict)
 
     def cut_window(
         self, dark: Tensor, target: Tensor, latent: Tensor, generator: torch.Generator

@@ -70,9 +70,15 @@ class Muon(torch.optim.Optimizer):
 
 
 def split_parameters(module: nn.Module, apart: Iterable[str]) -> tuple[list[Tensor], list[Tensor]]:
-    """Trainable parameters of `module` for `Muon`: hidden ones, and the others with the weights named in `apart`."""
-    apart = set(apart)
-    named: dict[str, Tensor] = {name: p for name, p in module.named_parameters() if p.requires_grad}
+    """Trainable parameters of `module` for `Muon`: hidden ones, and the others with the weights named in `apart`.
+
+    Raises:
+        ValueError: a name in `apart` is none of `module`'s parameters.
+    """
+    apart, everything = set(apart), dict(module.named_parameters())
+    if unknown := sorted(apart - everything.keys()):
+        raise ValueError(f"apart: expected names of parameters, got {', '.join(unknown)}")
+    named: dict[str, Tensor] = {name: p for name, p in everything.items() if p.requires_grad}
     hidden = [p for name, p in named.items() if p.ndim > 1 and name not in apart]
     return hidden, [p for name, p in named.items() if p.ndim <= 1 or name in apart]
 

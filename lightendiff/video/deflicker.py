@@ -9,7 +9,7 @@ as a camera's does.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -18,10 +18,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from ..models.autoencoder import Autoencoder
 from ..restorer import Adjust
-from ..tone import BLACK, GAMMA, LIFT, exposed, unlift
-
-Relight = Callable[[Tensor, Callable[[Tensor], Tensor]], Tensor]
+from ..tone import BLACK, GAMMA, exposed
 
 GRID = 8  # cells to a side in which frames are compared: coarse, so that motion makes little difference
 # Mean difference of the cells' log tones from which a frame is another scene. Measured on darkened photos, -3 to -7
@@ -44,7 +43,7 @@ class _Frame:
 
 
 @dataclass
-class SteadyGain:
+class Deflicker:
     """Evens out what a restorer adds to successive frames; one for a video.
 
     For each channel, the log gain of a frame's latent is fitted as a line a + b · log tone. The frame is moved, in
@@ -56,11 +55,11 @@ class SteadyGain:
     cut starts the average anew.
 
     Attributes:
-        relight: the model's, which changes the exposure of a latent.
+        model: the restorer's autoencoder, which has exposure control.
         seconds: τ; above 0.
     """
 
-    relight: Relight
+    model: Autoencoder
     seconds: float
     _last: _Frame | None = field(default=None, init=False)
     _next: _Frame | None = field(default=None, init=False)
@@ -98,7 +97,8 @@ class SteadyGain:
         logs = torch.log(dark)
         cells = F.adaptive_avg_pool2d(logs, GRID)[0].cpu()
         tones = logs[0].flatten(1).double().cpu()
-        own = _lines(tones, torch.log(restored[0].clamp(min=BLACK**LIFT)).flatten(1).double().cpu() - tones)
+        wanted = torch.log(restored[0].clamp(min=self.model.latent_of_black)).flatten(1).double().cpu()
+        own = _lines(tones, wanted - tones)
         average, cuts = own, 0
         if (last := self._last) is not None:
             cuts = last.cuts
@@ -108,9 +108,16 @@ class SteadyGain:
                 weight = math.exp(-max(0.0, time - last.time) / self.seconds)
                 average = weight * last.lines + (1.0 - weight) * own
         self._next = _Frame(time, cells, average, cuts)
-        stops = GAMMA * torch.log2(_brightness(average, tones) / _brightness(own, tones))
+        stops = GAMMA * torch.log2(self._brightness(average, tones) / self._brightness(own, tones))
         stops = stops.clamp(-MAX_STOPS, MAX_STOPS)
-        return self.relight(restored, partial(_exposed, stops=stops.tolist())) if stops.any() else restored
+        return (
+            self.model.apply_tone_curve(restored, partial(_exposed, stops=stops.tolist())) if stops.any() else restored
+        )
+
+    def _brightness(self, lines: Tensor, tones: Tensor) -> Tensor:
+        """The mean code values (3,) that lines make of log tones (3, n)."""
+        latent = torch.exp(tones + lines[:, :1] + lines[:, 1:] * tones)
+        return self.model.code_values(latent).mean(dim=1).clamp(min=BLACK)
 
 
 def _lines(tones: Tensor, gains: Tensor) -> Tensor:
@@ -119,11 +126,6 @@ def _lines(tones: Tensor, gains: Tensor) -> Tensor:
     x = tones - mean[:, None]
     slope = (x * gains).mean(dim=1) / (x.square().mean(dim=1) + RIDGE)
     return torch.stack([gains.mean(dim=1) - slope * mean, slope], dim=1)
-
-
-def _brightness(lines: Tensor, tones: Tensor) -> Tensor:
-    """The mean code values (3,) that lines make of log tones (3, n)."""
-    return unlift(torch.exp(tones + lines[:, :1] + lines[:, 1:] * tones)).mean(dim=1).clamp(min=BLACK)
 
 
 def _exposed(values: Tensor, stops: list[float]) -> Tensor:

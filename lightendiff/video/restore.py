@@ -10,14 +10,14 @@ import json
 import os
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from ..images import shown
-from ..pipeline import LightenPipeline
-from .deflicker import SteadyGain
+from ..pipeline import BoundPipeline, LightenPipeline
+from .deflicker import Deflicker
 from .frames import Look, Source, av, in_one_line
 from .mux import ENCODERS, SegmentWriter, join
 from .segments import Parts
@@ -78,7 +78,8 @@ def restore_video(
         pipe: the pipeline.
         num_inference_steps, strength, exposure, seed: as in the pipeline's call.
         smoothing: time in seconds over which brightness and colour of what is added are evened out; 0 for every frame
-            on its own. It starts anew at scene cuts. Not for the published architecture, whose latents can't be relit.
+            on its own. It starts anew at scene cuts. Not for the published architecture, which has no
+            exposure control.
         resume: go on where an interrupted run of the same call ended; without one, restore it all.
         progress: called as (frames done, frames in all, or None where that isn't known) after each frame; the second is
             what the file says, which may be an estimate.
@@ -94,24 +95,19 @@ def restore_video(
     encoder = _encoder(target)
     if not smoothing >= 0:
         raise ValueError(f"smoothing: expected seconds from 0 up, got {smoothing}")
-    options = {
-        "num_inference_steps": num_inference_steps,
-        "strength": strength,
-        "exposure": exposure,
-        "seed": seed,
-    }
+    bound = pipe.bind(num_inference_steps=num_inference_steps, strength=strength, exposure=exposure, seed=seed)
     video = Source(source)
     try:
         if target.exists() and target.samefile(source):
             raise ValueError(f"{shown(target)}: expected another file than the input, which is never overwritten")
-        parts = Parts(target.with_name(target.name + ".parts"), _job(source, pipe, smoothing, options), resume)
-        if smoothing and pipe.restorer.config.architecture == "paper":
+        parts = Parts(target.with_name(target.name + ".parts"), _job(source, bound, smoothing), resume)
+        if smoothing and not pipe.restorer.model.exposure_control:
             smoothing = 0.0
-            parts.notes.append("brightness isn't smoothed: the published architecture's latents can't be relit")
-        steady = SteadyGain(pipe.restorer.model.relight, smoothing) if smoothing else None
+            parts.notes.append("brightness isn't smoothed: this architecture has no exposure control")
+        steady = Deflicker(pipe.restorer.model, smoothing) if smoothing else None
         resumed = parts.frames
         with in_one_line(target):
-            look, last_duration = _restore(video, parts, pipe, steady, options, encoder, progress)
+            look, last_duration = _restore(video, parts, bound, steady, encoder, progress)
             whole = parts.folder / f"whole{target.suffix}"
             notes = join(video, look, parts.segments, last_duration, whole)
         os.replace(whole, target)
@@ -131,8 +127,9 @@ def _encoder(target: Path) -> str:
     return ENCODERS[target.suffix.lower()]
 
 
-def _job(source: Path, pipe: LightenPipeline, smoothing: float, options: dict[str, Any]) -> dict[str, Any]:
+def _job(source: Path, bound: BoundPipeline, smoothing: float) -> dict[str, Any]:
     """All that decides what the segments look like."""
+    pipe = bound.pipe
     weights = hashlib.sha256()
     for name, tensor in pipe.restorer.state_dict().items():
         weights.update(name.encode() + tensor.cpu().contiguous().numpy().tobytes())
@@ -144,16 +141,16 @@ def _job(source: Path, pipe: LightenPipeline, smoothing: float, options: dict[st
         "dtype": str(pipe.dtype),
         "smoothing": float(smoothing),
         "PyAV": av.__version__,
-        **options,
+        "seed": bound.seed,
+        **asdict(bound.sampling),
     }
 
 
 def _restore(
     video: Source,
     parts: Parts,
-    pipe: LightenPipeline,
-    steady: SteadyGain | None,
-    options: dict[str, Any],
+    bound: BoundPipeline,
+    steady: Deflicker | None,
     encoder: str,
     progress: Progress | None,
 ) -> tuple[Look, int]:
@@ -169,7 +166,7 @@ def _restore(
             if i < done:
                 continue
             adjust = None if steady is None else steady.at(float(frame.pts * video.time_base))
-            pixels = pipe(look.decoded(frame), adjust=adjust, **options)
+            pixels = bound(look.decoded(frame), adjust=adjust)
             if parts.writer is None:
                 parts.begin(partial(SegmentWriter, look=look, encoder=encoder, source=video))
             parts.add(pixels, frame.pts, {} if steady is None else steady.state())

@@ -25,7 +25,7 @@ class Parts:
         folder: made when there is something to write.
         segments: file and first time stamp of each that is finished.
         frames: how many are in them.
-        steady: `SteadyGain.state` after the last of them.
+        steady: `Deflicker.state` after the last of them.
         writer: of the segment that isn't finished, if there is one.
         notes: to tell the user.
 

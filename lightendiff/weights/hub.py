@@ -100,27 +100,30 @@ def upload(
     api = hub.HfApi(endpoint=_endpoint(hub), library_name="lightendiff", library_version=_version())
     with tempfile.TemporaryDirectory() as folder:
         save_restorer(restorer, folder, half)
-        files: dict[str, str | bytes] = {file: str(Path(folder) / file) for file in (CONFIG_NAME, WEIGHTS_NAME)}
         try:
             api.create_repo(repository, private=private, exist_ok=True)
             if card is not None or not api.file_exists(repository, CARD_NAME):
-                files[CARD_NAME] = (model_card(restorer, repository) if card is None else card).encode()
-            operations = [hub.CommitOperationAdd(path_in_repo=file, path_or_fileobj=x) for file, x in files.items()]
-            return api.create_commit(repository, operations, commit_message=message).commit_url
+                text = model_card(restorer, repository) if card is None else card
+                Path(folder, CARD_NAME).write_text(text, encoding="utf-8", newline="")
+            commit = api.upload_folder(repo_id=repository, folder_path=folder, commit_message=message)
+            return commit.commit_url
         except Exception as error:
             _raise_plainly(hub, error, name, "; save_pretrained writes the same files into a folder")
 
 
 def model_card(restorer: Restorer, repository: str) -> str:
     """What can be said of a restorer from its configuration, in the hub's form."""
+    from huggingface_hub import ModelCard, ModelCardData
+
     config = restorer.config
     parameters = sum(parameter.numel() for parameter in restorer.parameters()) / 1e6
-    return f"""---
-library_name: lightendiff
-pipeline_tag: image-to-image
-tags:
-- low-light-image-enhancement
-- image-restoration
+    data = ModelCardData(
+        library_name="lightendiff",
+        pipeline_tag="image-to-image",
+        tags=["low-light-image-enhancement", "image-restoration"],
+    )
+    card = ModelCard(f"""---
+{data.to_yaml()}
 ---
 
 # {repository.rpartition("/")[2]}
@@ -140,7 +143,8 @@ restored = pipe(photo)
 | Sampling steps | {config.num_inference_steps} |
 
 What it was trained on, and under which licence it may be used, is still to be said here.
-"""
+""")
+    return str(card)
 
 
 def _parsed(name: str) -> tuple[str, str | None]:
