@@ -6,14 +6,35 @@ import struct
 from typing import Any
 
 import numpy as np
+from PIL import Image, JpegImagePlugin
 
-from .picture import DEFAULT_QUALITY, Picture
-from .pixels import saved
+from .decoding import as_picture, frames_note
+from .formats import BY_NAME
+from .picture import Picture
+from .pixels import loaded, saved
 
 _JPEG_SEGMENT = 65_533  # bytes that fit into one JPEG marker segment
 
 
-def encode_jpeg(array: np.ndarray, picture: Picture, quality: int | None, notes: list[str]) -> bytes:
+def read(data: bytes, max_pixels: int) -> tuple[Picture, int]:
+    """The first picture of a JPEG file."""
+    with loaded(data, max_pixels, "JPEG", "MPO") as image:
+        return as_picture(image, "JPEG", frames_note(image), encoding=_encoding(image))
+
+
+def _encoding(image: Image.Image) -> dict[str, Any]:
+    assert isinstance(image, JpegImagePlugin.JpegImageFile)
+    segments = [block for name, block in image.applist if name == "APP13"]  # IPTC: captions, keywords, rights
+    kept = {"progressive": bool(image.info.get("progressive")), "segments": segments}
+    kept["comment"] = image.info.get("comment", b"")
+    if image.mode != "CMYK":
+        kept["qtables"] = [image.quantization[key] for key in sorted(image.quantization)]
+        kept["subsampling"] = max(JpegImagePlugin.get_sampling(image), 0)
+    return kept
+
+
+def write(array: np.ndarray, picture: Picture, quality: int | None, notes: list[str]) -> bytes:
+    """A JPEG file of (h, w, 1 or 3) uint8."""
     source = picture.encoding
     exif = b"Exif\0\0" + picture.exif if picture.exif else b""
     xmp = b"http://ns.adobe.com/xap/1.0/\0" + picture.xmp if picture.xmp else b""
@@ -26,7 +47,7 @@ def encode_jpeg(array: np.ndarray, picture: Picture, quality: int | None, notes:
     if quality is None and source.get("qtables"):
         options |= {"qtables": source["qtables"]}
     else:
-        options |= {"quality": quality or DEFAULT_QUALITY["JPEG"]}
+        options |= {"quality": quality or BY_NAME["JPEG"].quality}
     if array.shape[2] == 3:
         options |= {"subsampling": source.get("subsampling", 2 if quality and quality < 90 else 0)}
     if len(exif) <= _JPEG_SEGMENT:

@@ -13,7 +13,6 @@ from PIL import Image, ImageCms
 
 from .picture import Picture
 
-DECODERS: tuple[str, ...] = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "DIB", "GIF", "AVIF")
 _LIMIT_LOCK = threading.Lock()
 _limit_users, _pillow_limit = 0, Image.MAX_IMAGE_PIXELS
 
@@ -43,7 +42,7 @@ def _without_pillow_limit() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def loaded(data: bytes, max_pixels: int, decoders: tuple[str, ...] = DECODERS) -> Iterator[Image.Image]:
+def loaded(data: bytes, max_pixels: int, *decoders: str) -> Iterator[Image.Image]:
     """The image, decoded by one of Pillow's `decoders`. Our own limit takes the place of Pillow's."""
     with contextlib.ExitStack() as stack:
         with _without_pillow_limit():
@@ -165,8 +164,3 @@ def metadata(picture: Picture) -> dict[str, bytes]:
     """What Pillow's encoders take of a picture's metadata."""
     blocks = {"exif": picture.exif, "xmp": picture.xmp, "icc_profile": picture.icc_profile}
     return {name: block for name, block in blocks.items() if block}
-
-
-def without_grey_alpha(array: np.ndarray) -> np.ndarray:
-    """Grey with alpha as colour with alpha."""
-    return array[..., (0, 0, 0, 1)] if array.shape[2] == 2 else array

@@ -8,15 +8,27 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from .decoding import as_picture, frames_note
 from .picture import Picture
-from .pixels import encoded_png, saved
+from .pixels import decode_deep, encoded_png, loaded, saved
 
 _KEPT = (b"cHRM", b"gAMA", b"sRGB", b"cICP", b"pHYs", b"tEXt", b"zTXt", b"iTXt", b"tIME")
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _AFTER_HEADER = len(_SIGNATURE) + 25  # position of the chunk that follows IHDR
 
 
-def encode_png(array: np.ndarray, picture: Picture, quality: int | None, notes: list[str]) -> bytes:
+def read(data: bytes, max_pixels: int) -> tuple[Picture, int]:
+    """A PNG file's picture; of an animation, the first frame."""
+    with loaded(data, max_pixels, "PNG") as image:
+        notes, array = frames_note(image), None
+        if data[24] == 16 and image.mode[0] != "I":
+            array = decode_deep(data, notes)  # whole: Pillow has complained about damage, which OpenCV may pass over
+            if data[25] == 4:  # OpenCV spreads grey with alpha over four channels
+                array = array[..., (0, 3)]
+        return as_picture(image, "PNG", notes, array=array, encoding={"chunks": kept_chunks(data)})
+
+
+def write(array: np.ndarray, picture: Picture, quality: int | None, notes: list[str]) -> bytes:
     """A PNG file of (h, w, 1 to 4) uint8 or uint16; the metadata becomes chunks. No note is ever needed."""
     plain = _grey_with_alpha(array) if array.shape[2] == 2 else encoded_png(array)
     kept: list[tuple[bytes, bytes]] = list(picture.encoding.get("chunks", ()))

@@ -18,8 +18,8 @@ _EXIF, _MAKER_NOTE = 34665, 37500
 _TIFF = (b"II*\0", b"MM\0*")
 
 
-def develop(data: bytes, max_pixels: int) -> Picture:
-    """A RAW photo as a picture of 16 bit, to be written as TIFF.
+def read(data: bytes, max_pixels: int) -> tuple[Picture, int]:
+    """A RAW photo as a picture of 16 bit, to be written as TIFF; upright.
 
     Developed with the white balance that the camera chose and without any brightening: the sensor's white is 65535. The
     colours are linear in the primaries of sRGB until its transfer curve is applied, as the networks were trained on
@@ -46,7 +46,7 @@ def develop(data: bytes, max_pixels: int) -> Picture:
     except rawpy.LibRawError as error:
         raise ValueError("not a RAW photo that LibRaw can read") from error
     notes: list[str] = []
-    return Picture(_srgb_curve()[linear], format="TIFF", exif=_exif(data, notes), notes=tuple(notes))
+    return Picture(_srgb_curve()[linear], format="TIFF", exif=_exif(data, notes), notes=tuple(notes)), 1
 
 
 @lru_cache(maxsize=1)

@@ -28,7 +28,7 @@ _STRUCTURE = frozenset(
 )
 
 
-def decode_tiff(data: bytes, max_pixels: int) -> tuple[Picture, int]:
+def read(data: bytes, max_pixels: int) -> tuple[Picture, int]:
     """The first page of a TIFF file as it is stored, and the orientation (1–8) that is still to be applied."""
     # Decoders turn TIFF pictures by themselves, each in its own way: none may see the orientation.
     big = data[2:3] == b"+"  # BigTIFF, whose rare orientations are left to the decoders
@@ -49,7 +49,7 @@ def decode_tiff(data: bytes, max_pixels: int) -> tuple[Picture, int]:
         array = _straight_alpha(array, tags.get(_EXTRA, (2,))[0], notes)
         icc_profile = _tag_bytes(tags, _ICC)
     else:
-        with loaded(data, max_pixels) as image:
+        with loaded(data, max_pixels, "TIFF") as image:
             array = decoded(image, notes)
             icc_profile = kept_profile(image)
         if array.dtype == np.uint16 and bits < 16:
@@ -105,7 +105,7 @@ def _exif_of(data: bytes, notes: list[str]) -> bytes:
         return b""
 
 
-def encode_tiff(array: np.ndarray, picture: Picture, quality: int | None, notes: list[str]) -> bytes:
+def write(array: np.ndarray, picture: Picture, quality: int | None, notes: list[str]) -> bytes:
     """A TIFF file around the EXIF block: its own bytes come first, so that every offset in it stays valid.
 
     Strips are deflated with horizontal differencing (TIFF 6.0, section 14, and Adobe's supplement 2).
