@@ -16,6 +16,7 @@ import cv2
 import numpy as np
 
 from ..images import READABLE, read_picture
+from ..images.working import working
 
 SUFFIXES = frozenset(READABLE)
 
@@ -67,8 +68,9 @@ _shared: weakref.WeakValueDictionary[tuple[str, int, int, bool, bool], Stored] =
 
 
 def _decode(path: Path, deep: bool) -> np.ndarray:
-    """(h,w,3) RGB, upright; ValueError if the file is no picture."""
-    pixels = read_picture(path).pixels
+    """(h,w,3) sRGB, upright; ValueError if the file is no picture."""
+    picture = read_picture(path)
+    pixels = working(picture.pixels, picture.alpha, picture.icc_profile).given
     pixels = pixels if deep else eight_bit(pixels)
     return np.ascontiguousarray(np.broadcast_to(pixels, (*pixels.shape[:2], 3)))
 

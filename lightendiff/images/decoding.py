@@ -7,9 +7,11 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from .exif import exif_of, still_xmp, valid_dpi
+from .cicp import adobe_profile
+from .exif import exif_of, is_adobe_rgb, still_xmp, valid_dpi
+from .icc import model_of
 from .picture import Picture
-from .pixels import decoded, kept_profile, loaded, split_alpha
+from .pixels import CONVERTED, decoded, kept_profile, loaded, split_alpha
 
 
 def read_with_pillow(data: bytes, max_pixels: int, format: str, *decoders: str) -> tuple[Picture, int]:
@@ -38,15 +40,31 @@ def as_picture(
     """
     array = decoded(image, notes) if array is None else array
     exif, orientation = exif_of(image, notes)
+    icc_profile = kept_profile(image) if icc_profile is None else icc_profile
+    pixels, alpha = split_alpha(array)
+    if not icc_profile and pixels.shape[2] == 3 and image.mode not in CONVERTED and is_adobe_rgb(exif):
+        icc_profile = adobe_profile()
+        notes.append("its EXIF data says Adobe RGB: a profile says so, too")
     xmp = image.info.get("xmp") or image.info.get("XML:com.adobe.xmp") or b""
     picture = Picture(
-        *split_alpha(array),
+        pixels,
+        alpha,
         format=format,
         exif=exif,
-        icc_profile=kept_profile(image) if icc_profile is None else icc_profile,
+        icc_profile=fitting_profile(icc_profile, pixels.shape[2], notes),
         xmp=still_xmp(xmp.encode() if isinstance(xmp, str) else bytes(xmp), notes),
         dpi=valid_dpi(*image.info.get("dpi", (None, None))),
+        srgb=image.mode in CONVERTED,
         encoding=encoding or {},
         notes=tuple(notes),
     )
     return picture, orientation
+
+
+def fitting_profile(profile: bytes, channels: int, notes: list[str]) -> bytes:
+    """The profile, or nothing where it describes pixels of another colour model."""
+    model = model_of(profile)
+    if model and (model not in ("RGB", "GRAY") or (model == "GRAY" and channels == 3)):
+        notes.append(f"a profile of {model} doesn't fit these pixels: it is left out")
+        return b""
+    return profile

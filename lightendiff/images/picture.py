@@ -22,7 +22,8 @@ class Picture:
 
     pixels: (h, w, 1) grey or (h, w, 3) RGB, uint8 or uint16, upright (the EXIF orientation is already applied).
     alpha: (h, w) of the same dtype, or None. format: name of a row in `formats`.
-    exif: a TIFF structure with orientation 1, or empty. dpi: horizontal and vertical.
+    exif: a TIFF structure with orientation 1, or empty. dpi: horizontal and vertical. srgb: whether reading has
+    converted the colours to sRGB, whatever the metadata says.
     encoding: how the source was compressed and what only its own format can hold; used when the format is kept.
     notes: what reading had to change, in words for the user.
     """
@@ -34,6 +35,7 @@ class Picture:
     icc_profile: bytes = b""
     xmp: bytes = b""
     dpi: tuple[float, float] | None = None
+    srgb: bool = False
     encoding: dict[str, Any] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 

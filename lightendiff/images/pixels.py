@@ -13,6 +13,7 @@ from PIL import Image, ImageCms
 
 from .picture import Picture
 
+CONVERTED = ("CMYK", "LAB", "YCbCr", "HSV")  # modes of images whose pixels become sRGB here
 _LIMIT_LOCK = threading.Lock()
 _limit_users, _pillow_limit = 0, Image.MAX_IMAGE_PIXELS
 
@@ -72,12 +73,16 @@ def decoded(image: Image.Image, notes: list[str]) -> np.ndarray:
             return grey16
         seen = grey16 != image.info["transparency"]
         return np.stack([grey16, seen * np.uint16(65535)], axis=2)
-    if mode in ("CMYK", "LAB", "YCbCr", "HSV"):
+    if mode in CONVERTED:
         notes.append(f"{mode} colours are converted to sRGB")
         image = _to_srgb(image)
     elif mode == "P":
-        grey = all(r == g == b for r, g, b in image.palette.colors) if image.palette and not transparent else False
+        colours = image.palette.colors if image.palette and not image.info.get("icc_profile") else {(0, 0, 1): 0}
+        grey = not transparent and all(r == g == b for r, g, b in colours)  # a profile would be of colour
         image = image.convert("L" if grey else "RGBA" if transparent else "RGB")
+    elif mode == "1" and transparent:
+        shape = np.asarray(image)
+        return np.stack([shape, shape != bool(image.info["transparency"])], axis=2) * np.uint8(255)
     elif mode in ("L", "RGB") and transparent:
         image = image.convert({"L": "LA", "RGB": "RGBA"}[mode])
     else:
@@ -114,8 +119,7 @@ def _to_srgb(image: Image.Image) -> Image.Image:
 
 def kept_profile(image: Image.Image) -> bytes:
     """The ICC profile that describes what `decoded` makes of the image."""
-    converted = image.mode in ("CMYK", "LAB", "YCbCr", "HSV")  # then the pixels are sRGB now
-    return b"" if converted else image.info.get("icc_profile") or b""
+    return b"" if image.mode in CONVERTED else image.info.get("icc_profile") or b""
 
 
 def split_alpha(array: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:

@@ -8,11 +8,15 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from .cicp import named_profile
 from .decoding import as_picture, frames_note
+from .icc import D65, SRGB_PRIMARIES, colour_profile, grey_profile
 from .picture import Picture
-from .pixels import decode_deep, encoded_png, loaded, saved
+from .pixels import decode_deep, encoded_png, kept_profile, loaded, saved
 
 _KEPT = (b"cHRM", b"gAMA", b"sRGB", b"cICP", b"pHYs", b"tEXt", b"zTXt", b"iTXt", b"tIME")
+_COLOUR = (b"cHRM", b"gAMA", b"sRGB", b"cICP")
+_SRGB_GAMMA = 45_455  # what gAMA says of sRGB
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _AFTER_HEADER = len(_SIGNATURE) + 25  # position of the chunk that follows IHDR
 
@@ -25,14 +29,43 @@ def read(data: bytes, max_pixels: int) -> tuple[Picture, int]:
             array = decode_deep(data, notes)  # whole: Pillow has complained about damage, which OpenCV may pass over
             if data[25] == 4:  # OpenCV spreads grey with alpha over four channels
                 array = array[..., (0, 3)]
-        return as_picture(image, "PNG", notes, array=array, encoding={"chunks": kept_chunks(data)})
+        grey = image.mode[0] in "1LI"
+        profile = kept_profile(image)
+        described = b"" if profile and b"cICP" not in dict(_chunks(data)) else _described(data, grey, notes)
+        encoding = {"chunks": kept_chunks(data), "described": described}
+        return as_picture(image, "PNG", notes, array=array, icc_profile=described or profile, encoding=encoding)
+
+
+def _described(data: bytes, grey: bool, notes: list[str]) -> bytes:
+    """The profile of what the chunks other than iCCP say of colours (PNG, third edition, 4.3), or nothing for sRGB."""
+    chunks = {name: body for name, body in _chunks(data) if name in _COLOUR}
+    if len(chunks.get(b"cICP", b"")) == 4:
+        profile = named_profile(chunks[b"cICP"][0], chunks[b"cICP"][1], notes)
+        return b"" if grey else profile
+    if b"sRGB" in chunks:
+        return b""
+    gamma, primaries, white = None, SRGB_PRIMARIES, D65
+    if len(chunks.get(b"gAMA", b"")) == 4 and (given := struct.unpack(">I", chunks[b"gAMA"])[0]):
+        gamma = None if abs(given - _SRGB_GAMMA) < 1000 else 100_000 / given
+    if len(chunks.get(b"cHRM", b"")) == 32:
+        values = [value / 100_000 for value in struct.unpack(">8I", chunks[b"cHRM"])]
+        (white, *colours) = [(x, y) for x, y in zip(values[::2], values[1::2], strict=True)]
+        if all(0 < x < 1 and 0 < y <= 1 for x, y in [white, *colours]):
+            primaries = tuple(colours)
+        else:
+            white = D65
+    if gamma is None and (grey or np.allclose([*primaries, white], [*SRGB_PRIMARIES, D65], atol=0.002)):
+        return b""
+    name = "sRGB's curve" if gamma is None else f"gamma {gamma:.3g}"
+    return grey_profile(name, gamma) if grey else colour_profile(f"PNG's primaries, {name}", primaries, white, gamma)
 
 
 def write(array: np.ndarray, picture: Picture, quality: int | None, notes: list[str]) -> bytes:
     """A PNG file of (h, w, 1 to 4) uint8 or uint16; the metadata becomes chunks. No note is ever needed."""
     plain = _grey_with_alpha(array) if array.shape[2] == 2 else encoded_png(array)
     kept: list[tuple[bytes, bytes]] = list(picture.encoding.get("chunks", ()))
-    if picture.icc_profile:
+    if picture.icc_profile and picture.icc_profile != picture.encoding.get("described"):
+        kept = [chunk for chunk in kept if chunk[0] not in _COLOUR]
         kept.append((b"iCCP", b"ICC Profile\0\0" + zlib.compress(picture.icc_profile)))
     if picture.exif:
         kept.append((b"eXIf", picture.exif))

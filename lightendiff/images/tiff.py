@@ -13,6 +13,7 @@ import zlib
 import numpy as np
 from PIL import Image, TiffImagePlugin
 
+from .decoding import fitting_profile
 from .exif import directory_entries, reset_orientation, valid_dpi
 from .picture import Picture
 from .pixels import check_size, decode_deep, decoded, kept_profile, loaded, split_alpha
@@ -58,11 +59,13 @@ def read(data: bytes, max_pixels: int) -> tuple[Picture, int]:
             array = 65535 - array  # white is zero; Pillow turns only 8-bit pictures round
     per_unit = 2.54 if tags.get(_RESOLUTION_UNIT, 2) == 3 else 1.0
     dpi = valid_dpi(tags.get(_RESOLUTION_X), tags.get(_RESOLUTION_Y), per_unit)
+    pixels, alpha = split_alpha(array)
     picture = Picture(
-        *split_alpha(array),
+        pixels,
+        alpha,
         format="TIFF",
         exif=_exif_of(data, notes),
-        icc_profile=icc_profile,
+        icc_profile=fitting_profile(icc_profile, pixels.shape[2], notes),
         xmp=_tag_bytes(tags, _XMP),
         dpi=dpi,
         notes=tuple(notes),

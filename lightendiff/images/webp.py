@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import struct
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from .decoding import as_picture, frames_note
 from .formats import BY_NAME
+from .icc import as_colour, model_of
 from .picture import Picture
 from .pixels import loaded, metadata, saved
 
@@ -25,6 +27,8 @@ def write(array: np.ndarray, picture: Picture, quality: int | None, notes: list[
     options: dict[str, Any] = {"quality": quality or BY_NAME["WEBP"].quality}
     if quality is None and picture.encoding.get("lossless"):
         options = {"lossless": True, "exact": True}
+    if model_of(picture.icc_profile) == "GRAY":
+        picture = replace(picture, icc_profile=as_colour(picture.icc_profile))
     return saved(array, "WEBP", **options, **metadata(picture))
 
 

@@ -9,7 +9,9 @@ import numpy as np
 
 from ..files.locations import RemotePath, located
 from ..files.storage import write_whole
+from .exif import fitted
 from .formats import BY_NAME, FORMATS, TABLE, Format, written_as
+from .icc import as_colour, model_of
 from .picture import ImageError, Picture, reason, shown
 
 
@@ -74,7 +76,11 @@ def _encode(picture: Picture, row: Format, quality: int | None, notes: list[str]
     if alpha is not None and channels == 1 and 8 * pixels.itemsize > row.grey_bits:
         pixels = pixels.repeat(3, axis=2)  # few programs (not even our reader) take grey with alpha there
     array = pixels if alpha is None else np.concatenate([pixels, alpha[..., None]], axis=2)
+    if array.shape[2] >= 3 and model_of(picture.icc_profile) == "GRAY":
+        picture = replace(picture, icc_profile=as_colour(picture.icc_profile))
     _note_left_out(picture, row, notes)
+    exif = fitted(picture.exif, width, height, srgb=picture.srgb) if picture.exif else b""
+    picture = replace(picture, exif=exif)
     if picture.format != row.name:
         picture = replace(picture, encoding={})
     return row.codec().write(array, picture, quality, notes)
