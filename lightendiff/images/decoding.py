@@ -8,10 +8,11 @@ import numpy as np
 from PIL import Image
 
 from .cicp import adobe_profile
-from .exif import exif_of, is_adobe_rgb, still_xmp, valid_dpi
+from .exif import exif_of, is_adobe_rgb, valid_dpi
 from .icc import model_of
 from .picture import Picture
 from .pixels import CONVERTED, decoded, kept_profile, loaded, split_alpha
+from .xmp import plain_xmp
 
 
 def read_with_pillow(data: bytes, max_pixels: int, format: str, *decoders: str) -> tuple[Picture, int]:
@@ -32,11 +33,14 @@ def as_picture(
     *,
     array: np.ndarray | None = None,
     icc_profile: bytes | None = None,
+    xmp: bytes = b"",
+    iptc: bytes = b"",
+    comment: bytes = b"",
     encoding: dict[str, Any] | None = None,
 ) -> tuple[Picture, int]:
     """A decoded image as a picture, and its EXIF orientation.
 
-    array: its pixels (h, w) or (h, w, 1 to 4), where Pillow can't hold them. icc_profile: in place of Pillow's.
+    array: its pixels (h, w) or (h, w, 1 to 4), where Pillow can't hold them. icc_profile, xmp: in place of Pillow's.
     """
     array = decoded(image, notes) if array is None else array
     exif, orientation = exif_of(image, notes)
@@ -45,14 +49,16 @@ def as_picture(
     if not icc_profile and pixels.shape[2] == 3 and image.mode not in CONVERTED and is_adobe_rgb(exif):
         icc_profile = adobe_profile()
         notes.append("its EXIF data says Adobe RGB: a profile says so, too")
-    xmp = image.info.get("xmp") or image.info.get("XML:com.adobe.xmp") or b""
+    packet = xmp or image.info.get("xmp") or image.info.get("XML:com.adobe.xmp") or b""
     picture = Picture(
         pixels,
         alpha,
         format=format,
         exif=exif,
         icc_profile=fitting_profile(icc_profile, pixels.shape[2], notes),
-        xmp=still_xmp(xmp.encode() if isinstance(xmp, str) else bytes(xmp), notes),
+        xmp=plain_xmp(packet.encode() if isinstance(packet, str) else bytes(packet), notes),
+        iptc=iptc,
+        comment=comment,
         dpi=valid_dpi(*image.info.get("dpi", (None, None))),
         srgb=image.mode in CONVERTED,
         encoding=encoding or {},

@@ -96,24 +96,6 @@ def fitted(tiff: bytes, width: int, height: int, srgb: bool) -> bytes:
     return bytes(patched)
 
 
-def upright_xmp(xmp: bytes) -> bytes:
-    """The XMP packet with its orientation, where it has one, set to 1."""
-    return _with_property(xmp, rb"tiff:Orientation", rb"[2-8]", b"1")[0]
-
-
-def still_xmp(xmp: bytes, notes: list[str]) -> bytes:
-    """The XMP packet without the claim that a video follows the photo, which is left out."""
-    still, count = _with_property(xmp, rb"Camera:(?:MotionPhoto|MicroVideo)", b"1", b"0")
-    if count:
-        notes.append("a motion photo's video is left out")
-    return still
-
-
-def _with_property(xmp: bytes, name: bytes, old: bytes, new: bytes) -> tuple[bytes, int]:
-    """The XMP packet with a property, attribute or element, set to `new`, and how often; the others are patterns."""
-    return re.subn(rb"(" + name + rb"(?:\s*=\s*[\"']|>))" + old, rb"\g<1>" + new, xmp)
-
-
 def valid_dpi(x: Any, y: Any, per_unit: float = 1.0) -> tuple[float, float] | None:
     """(x, y) as dots per inch; None where they are missing or make no sense."""
     with contextlib.suppress(TypeError, ValueError):  # no reason to refuse the picture

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from .decoding import read_with_pillow
+from .decoding import as_picture, frames_note
 from .picture import Picture
+from .pixels import loaded
 
 
 def read(data: bytes, max_pixels: int) -> tuple[Picture, int]:
     """The first frame of a GIF file."""
-    return read_with_pillow(data, max_pixels, "GIF", "GIF")
+    with loaded(data, max_pixels, "GIF") as image:
+        comment = image.info.get("comment") or b""
+        return as_picture(image, "GIF", frames_note(image), comment=comment)

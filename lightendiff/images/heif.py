@@ -9,10 +9,10 @@ import numpy as np
 
 from .cicp import profile_of
 from .decoding import as_picture, frames_note
-from .exif import upright_xmp
 from .formats import BY_NAME
 from .picture import Picture
 from .pixels import kept_profile, loaded, metadata, saved
+from .xmp import upright_xmp
 
 
 def make_known() -> None:
@@ -35,6 +35,9 @@ def read_container(data: bytes, max_pixels: int, format: str) -> tuple[Picture, 
     with loaded(data, max_pixels, format) as image:
         notes = frames_note(image)
         described = profile_of(data, notes)
+        others = [str(name) for name in image.info.get("aux") or {} if "alpha" not in str(name)]
+        if others or image.info.get("depth_images"):
+            notes.append("pictures that go with it (a gain map or depth) are left out")
         profile = kept_profile(image) or (described if image.mode in ("RGB", "RGBA") else b"")
         encoding = {"chroma": image.info.get("chroma", 420)} if format == "HEIF" else {}  # grey has none
         return as_picture(image, format, notes, icc_profile=profile, encoding=encoding)

@@ -24,6 +24,7 @@ class Picture:
     alpha: (h, w) of the same dtype, or None. format: name of a row in `formats`.
     exif: a TIFF structure with orientation 1, or empty. dpi: horizontal and vertical. srgb: whether reading has
     converted the colours to sRGB, whatever the metadata says.
+    iptc: its records, without what a format wraps around them. comment: text of the file, as the file encodes it.
     encoding: how the source was compressed and what only its own format can hold; used when the format is kept.
     notes: what reading had to change, in words for the user.
     """
@@ -34,6 +35,8 @@ class Picture:
     exif: bytes = b""
     icc_profile: bytes = b""
     xmp: bytes = b""
+    iptc: bytes = b""
+    comment: bytes = b""
     dpi: tuple[float, float] | None = None
     srgb: bool = False
     encoding: dict[str, Any] = field(default_factory=dict)

@@ -6,10 +6,10 @@ import os
 from dataclasses import replace
 
 from ..files.locations import RemotePath, located
-from .exif import upright_xmp
 from .formats import MAX_PIXELS, format_of, titles
 from .picture import ImageError, Picture, reason, shown
 from .pixels import turned
+from .xmp import upright_xmp
 
 
 def read_picture(path: str | os.PathLike[str] | RemotePath, *, max_pixels: int = MAX_PIXELS) -> Picture:

@@ -13,6 +13,7 @@ from .exif import fitted
 from .formats import BY_NAME, FORMATS, TABLE, Format, written_as
 from .icc import as_colour, model_of
 from .picture import ImageError, Picture, reason, shown
+from .png import texts
 
 
 def write_picture(
@@ -101,3 +102,11 @@ def _note_left_out(picture: Picture, row: Format, notes: list[str]) -> None:
     if names:
         *others, last = [name for key, (name, _) in blocks.items() if key not in row.holds]
         notes.append(f"{row.title} holds no {', '.join(others)} or {last}: they are left out")
+    for key, what, block in (("iptc", "IPTC data", picture.iptc), ("comment", "comment", picture.comment)):
+        if block and key not in row.holds:
+            notes.append(f"{row.title} holds no {what}: it is left out")
+    if picture.format != row.name:
+        if picture.encoding.get("extended"):
+            notes.append("only JPEG holds extended XMP: it is left out")
+        if names := [name for name in texts(picture.encoding.get("chunks", ())) if name != "Comment"]:
+            notes.append(f"only PNG holds texts of its kind: they are left out ({', '.join(names)})")
