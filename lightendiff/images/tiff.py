@@ -44,6 +44,8 @@ def read(data: bytes, max_pixels: int) -> tuple[Picture, int]:
         data = data[:at] + place + data[at + len(place) :]
         data, orientation = (data, 1) if big else reset_orientation(data)
         tags = _directory(data)
+    if not big and tags.tagtype.get(_XMP, 1) not in (1, 2, 7):
+        data = _with_bytes(data, _XMP)
     if _is_raw(data, tags):  # its first page is a thumbnail
         raise ValueError("a RAW photo: those are known by the extension of their file's name, such as .dng or .nef")
     check_size(int(tags[256]), int(tags[257]), max_pixels)
@@ -91,6 +93,13 @@ def _directory(data: bytes, at: int | None = None) -> TiffImagePlugin.ImageFileD
     stream.seek(tags.next if at is None else at)
     tags.load(stream)
     return tags
+
+
+def _with_bytes(data: bytes, tag: int) -> bytes:
+    """The file with a tag that holds a number holding that number's bytes, since Pillow fails over a number."""
+    order, patched = _order(data), bytearray(data)
+    struct.pack_into(order + "HI", patched, dict(directory_entries(data, order))[tag] + 2, 7, 4)
+    return bytes(patched)
 
 
 def _full_page(data: bytes, tags: TiffImagePlugin.ImageFileDirectory_v2) -> int:
