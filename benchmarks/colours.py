@@ -23,6 +23,7 @@ from lightendiff import LightenPipeline
 from lightendiff.data.pictures import list_pictures
 from lightendiff.evaluation import measure as ev
 from lightendiff.images import read_picture
+from lightendiff.images.working import working
 
 HUES = {"orange": (40, 75), "blue": (235, 310), "all": (0, 360)}
 LUMA = np.float32([0.299, 0.587, 0.114])
@@ -70,7 +71,8 @@ def at_the_edge(dark: np.ndarray, restored: np.ndarray) -> float:
 
 def load(path: Path) -> np.ndarray:
     """The picture as (h, w, 3) uint8."""
-    pixels = read_picture(path).pixels
+    picture = read_picture(path)
+    pixels = working(picture.pixels, picture.alpha, picture.icc_profile).given
     pixels = np.repeat(pixels, 3, axis=2) if pixels.shape[2] == 1 else pixels
     return pixels if pixels.dtype == np.uint8 else (pixels / 257).round().astype(np.uint8)
 

@@ -183,6 +183,8 @@ class LightenPipeline:
 
         - PIL image: a new one of the same mode, with alpha and `info` as they were. Mode `1` becomes `L`, `P` becomes
           `RGB` or `RGBA`; a colour that stands for "transparent" becomes alpha. `I` holds 0…65535, `F` [0, 1].
+          A profile in `info` is followed: its colours are restored as those of sRGB and come back in its space. What
+          lies behind alpha 0 is replaced by what continues the rest.
         - NumPy array (h, w, 3), (h, w, 1) or (h, w), of uint8, uint16 or floats in [0, 1]: shape and dtype are kept.
         - Torch tensor (3, h, w), (1, h, w) or a batch (b, 3, h, w), (b, 1, h, w), of uint8, uint16 or floats in
           [0, 1], on any device: shape, dtype, device and subclass are kept; no gradient passes.

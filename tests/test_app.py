@@ -105,7 +105,7 @@ def starting(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server | None
 
 
 def test_photo_keeps_format_depth_alpha_and_profile(tmp_path: Path) -> None:
-    given = Picture(dark(dtype=np.uint16), alpha=dark(channels=1, dtype=np.uint16)[..., 0], icc_profile=SRGB)
+    given = Picture(dark(dtype=np.uint16), alpha=dark(channels=1, dtype=np.uint16)[..., 0] | 1, icc_profile=SRGB)
     write_picture(tmp_path / "a.png", given)
     result = restore_photo(tmp_path / "a.png", tmp_path, negative, LIMITS)
     assert result.file == tmp_path / "a-restored.png"

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from jsonargparse import ArgumentParser
 
+from lightendiff.data.datamodule import collate
 from lightendiff.data.datasets import (
     Brackets,
     Darkened,
@@ -19,6 +20,7 @@ from lightendiff.data.datasets import (
     WellLit,
 )
 from lightendiff.data.pictures import read_pictures
+from lightendiff.images import Picture, write_picture
 
 
 def write(path: Path, value: int | tuple[int, int, int] | np.ndarray, size: tuple[int, int] = (12, 16)) -> Path:
@@ -334,3 +336,27 @@ def test_configurations_name_the_package_and_not_its_modules(given: str) -> None
     read = parser.parse_args([f"--source={given}", "--source.count=2"])
     assert read.source.class_path == "lightendiff.data.datasets.SelfMade"
     assert parser.instantiate_classes(read).source.count == 2
+
+
+@pytest.mark.parametrize("alpha", [False, True])
+def test_sources_read_as_restoring_reads(tmp_path: Path, alpha: bool) -> None:
+    """16 bits stay 16, grey becomes three channels, alpha isn't multiplied in, and turned pictures are upright."""
+    rng = np.random.default_rng(0)
+    deep = rng.integers(0, 65536, (8, 6, 3), dtype=np.uint16)
+    hidden = rng.integers(0, 65536, (8, 6), dtype=np.uint16) if alpha else None
+    for folder in ("low", "high"):
+        (tmp_path / folder).mkdir()
+        write_picture(tmp_path / folder / "a.png", Picture(deep, hidden))
+        write_picture(tmp_path / folder / "b.tif", Picture(deep[..., :1]))
+        write_picture(tmp_path / folder / "c.heic", Picture(np.full((8, 6, 3), 99, np.uint8)))
+    pairs = PairedFolders(tmp_path / "low", tmp_path / "high")
+    pairs.load()
+    np.testing.assert_array_equal(pairs.pair(0).dark, deep.transpose(2, 0, 1))
+    np.testing.assert_array_equal(pairs.pair(1).dark, np.repeat(deep[..., :1], 3, 2).transpose(2, 0, 1))
+    assert pairs.pair(1).mean == pytest.approx(deep[..., 0].mean() / 65535)
+    assert abs(int(pairs.pair(2).dark.mean()) - 99) < 3
+    batch = collate([pairs.pair(0), pairs.pair(2)])
+    np.testing.assert_allclose(batch["dark"][0].numpy(), deep.transpose(2, 0, 1) / 257, rtol=1e-6)
+    assert batch["dark"][1].max() < 103
+    shallow = read_pictures([tmp_path / "low" / "a.png"])[0].pixels
+    np.testing.assert_array_equal(shallow, np.rint(deep / 257).astype(np.uint8))

@@ -19,7 +19,8 @@ import numpy as np
 
 from ..batch.plan import output_name
 from ..batch.run import Restore, restored
-from ..images import FORMATS, ImageError, Picture, read_picture, shown, write_picture
+from ..images import ImageError, Picture, read_picture, shown, write_picture
+from ..images.formats import written_as
 
 PREVIEW = 2048  # pixels to a side: what is compared on the page; what is downloaded has all of them
 MEGABYTE = 2**20  # as gradio counts in its messages
@@ -153,7 +154,7 @@ def _restore_file(
     target = source
     try:
         dark = read_picture(source, max_pixels=int(limits.megapixels * 1e6))
-        kind = dark.format if dark.format in FORMATS.values() else "PNG"  # GIF is read, not written
+        kind = written_as(dark.format).name
         light = replace(restored(dark, restore), format=kind)
         target = folder / output_name(Path(source.name), kind.lower(), _SUFFIX)
         return dark, light, target, dark.notes + write_picture(target, light)

@@ -13,7 +13,8 @@ from pathlib import Path
 
 from ..files import storage
 from ..files.locations import Location, RemotePath, located, why
-from ..images import FORMATS, RAW, READABLE, shown
+from ..images import READABLE, shown
+from ..images.formats import BY_SUFFIX, FORMATS, written_as
 
 
 @dataclass(frozen=True)
@@ -96,12 +97,11 @@ def plan(
 def output_name(name: Path, format: str | None, suffix: str) -> Path:
     """The output for an input called `name`: the suffix before the extension, and an extension that fits the format."""
     extension = name.suffix
+    row = BY_SUFFIX.get(extension.lower())
     if format is not None and FORMATS.get(extension.lower()) != FORMATS[f".{format}"]:
         extension = f".{format}"
-    elif extension.lower() in RAW:
-        extension = ".tif"
-    elif extension.lower() in READABLE and extension.lower() not in FORMATS:
-        extension = ".png"  # GIF is read, not written
+    elif row is not None and not row.written:
+        extension = written_as(row.name).suffixes[0]
     return name.with_name(name.stem + suffix + extension)
 
 

@@ -9,6 +9,7 @@ from itertools import islice
 from threading import Lock
 
 from ..images import Picture, read_picture
+from ..images.working import is_converted
 from .plan import Job
 
 Read = tuple[Job, "Future[Picture]"]
@@ -78,8 +79,9 @@ def read_ahead(jobs: Sequence[Job], reader: Reader, together: bool) -> Iterator[
 
 
 def _size(read: Read) -> tuple[int, ...] | None:
-    """Height, width, channels and bits of a picture, once it's read; None if it can't be."""
+    """Height, width, channels and bits of what is restored of a picture, once it's read; None if it can't be."""
     if read[1].exception() is not None:
         return None
-    pixels = read[1].result().pixels
-    return *pixels.shape, pixels.itemsize
+    picture = read[1].result()
+    pixels = picture.pixels
+    return *pixels.shape, 2 if is_converted(picture.icc_profile, pixels.shape[2]) else pixels.itemsize

@@ -16,6 +16,7 @@ import numpy as np
 from ..files import storage
 from ..files.locations import Location, why
 from ..images import FORMATS, MAX_PIXELS, ImageError, Picture, shown, write_picture
+from ..images.working import Working, working
 from .plan import Job
 from .read_ahead import AHEAD, Read, Reader, read_ahead
 
@@ -127,7 +128,7 @@ def _restorers(batch: list[Read], restore: Restore, many: RestoreMany | None) ->
     """What to restore each picture of a batch with: `restore`, or what only returns its part of what `many` gave."""
     if many is not None and len(batch) > 1:
         with contextlib.suppress(Exception):  # the error is told for the picture that has it, when it's tried alone
-            return [_returning(light) for light in many([_given(read.result()) for _, read in batch])]
+            return [_returning(light) for light in many([_flat(_working(read.result()).given) for _, read in batch])]
     return [restore] * len(batch)
 
 
@@ -138,24 +139,31 @@ def _returning(light: np.ndarray) -> Restore:
 def restored(picture: Picture, restore: Restore, compare: bool = False) -> Picture:
     """The picture with its pixels restored (alpha and metadata as they were); with compare, twice as wide.
 
+    `restore` is given sRGB code values, whatever the picture's profile is, and behind alpha 0 what continues the rest.
+
     Raises ValueError if restore changes the shape or the dtype.
     """
-    dark, given = picture.pixels, _given(picture)
+    dark, work = picture.pixels, _working(picture)
+    given = _flat(work.given)
     light = restore(given)
     if light.shape != given.shape or light.dtype != given.dtype:
         raise ValueError(
             f"restore: expected shape {given.shape} and dtype {given.dtype} back, got {light.shape} and {light.dtype}"
         )
-    light = light.reshape(dark.shape)
+    light = work.back(light.reshape(dark.shape))
     if not compare:
         return replace(picture, pixels=light)
     alpha = None if picture.alpha is None else np.concatenate([picture.alpha, picture.alpha], axis=1)
     return replace(picture, pixels=np.concatenate([dark, light], axis=1), alpha=alpha)
 
 
-def _given(picture: Picture) -> np.ndarray:
-    """What a restorer is given of a picture: (h, w, 3), or (h, w) of a grey one."""
-    return picture.pixels[..., 0] if picture.pixels.shape[2] == 1 else picture.pixels
+def _working(picture: Picture) -> Working:
+    return working(picture.pixels, picture.alpha, picture.icc_profile)
+
+
+def _flat(pixels: np.ndarray) -> np.ndarray:
+    """(h, w, 3), or (h, w) of grey."""
+    return pixels[..., 0] if pixels.shape[2] == 1 else pixels
 
 
 def _write(target: Location, picture: Picture, format: str | None, quality: int | None) -> tuple[str, ...]:

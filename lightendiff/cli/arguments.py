@@ -10,7 +10,9 @@ import os
 from collections.abc import Callable
 from typing import Any
 
-FORMATS = ("png", "jpg", "jpeg", "webp", "heic", "avif", "tif", "tiff", "bmp")
+from ..images.formats import OPTIONS
+
+FORMATS = OPTIONS
 PRECISIONS = ("float32", "bfloat16", "float16")
 
 

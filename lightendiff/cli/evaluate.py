@@ -102,6 +102,7 @@ def evaluate(args: argparse.Namespace, error: Callable[[str], NoReturn]) -> int:
     import torch
     from tqdm import tqdm
 
+    from ..data.pictures import eight_bit
     from ..evaluation.contact_sheet import save_sheet
     from ..evaluation.measure import has_delta_e
     from ..evaluation.perceptual import perceptual_measures
@@ -116,7 +117,7 @@ def evaluate(args: argparse.Namespace, error: Callable[[str], NoReturn]) -> int:
         device = restore.pipe.device
 
         def answer(sample: Sample) -> np.ndarray:
-            return restore(sample.dark.transpose(1, 2, 0))
+            return eight_bit(restore(sample.dark.transpose(1, 2, 0)))
 
     measures = perceptual_measures(device, lambda line: print(line, file=sys.stderr))
     if not has_delta_e():
@@ -137,15 +138,18 @@ def evaluate(args: argparse.Namespace, error: Callable[[str], NoReturn]) -> int:
 
 
 def as_is(sample: Sample) -> np.ndarray:
-    """The dark picture itself."""
-    return sample.dark.transpose(1, 2, 0)
+    """The dark picture itself, as uint8."""
+    from ..data.pictures import eight_bit
+
+    return eight_bit(sample.dark.transpose(1, 2, 0))
 
 
 def measured(index: int, sample: Sample, answer: Answer, measures: dict[str, Measure]) -> Measured:
     """The figures of one pair. ValueError, which names it, if it is too small for them."""
+    from ..data.pictures import eight_bit
     from ..evaluation import measure as ev
 
-    reference = sample.target.transpose(1, 2, 0)
+    reference = eight_bit(sample.target.transpose(1, 2, 0))
     try:
         [row] = ev.evaluate(answer, [sample])
         matched = ev.at_brightness_of(reference, row.output)
@@ -206,6 +210,7 @@ def _mean(values: Sequence[float | None]) -> float | None:
 
 def sheet(rows: Sequence[Measured], pairs: PairedFolders, answer: Answer, restored: bool) -> np.ndarray:
     """The best, the median and the worst by PSNR: dark, restored (once more, which gives the same) and reference."""
+    from ..data.pictures import eight_bit
     from ..evaluation.contact_sheet import Tile, contact_sheet
     from ..evaluation.measure import best_median_worst
 
@@ -213,7 +218,7 @@ def sheet(rows: Sequence[Measured], pairs: PairedFolders, answer: Answer, restor
     for rank, row in best_median_worst(rows):
         sample, f, title = pairs.pair(row.index), row.figures, f"{rank}: {row.name}"
         label = f"{f.psnr:.2f} dB, SSIM {f.ssim:.3f}, matched {f.matched_psnr:.2f} dB"
-        dark, target = as_is(sample), Tile(sample.target.transpose(1, 2, 0))
+        dark, target = as_is(sample), Tile(eight_bit(sample.target.transpose(1, 2, 0)))
         if restored:
             lines.append([Tile(dark, title), Tile(answer(sample), label), target])
         else:

@@ -16,6 +16,7 @@ from ..batch.run import Restore, restored
 from ..files import storage
 from ..files.locations import Location, located
 from ..images import FORMATS, ImageError, Picture, decode_picture, encode_picture, read_picture, shown, write_picture
+from ..images.formats import written_as
 
 STREAM = "-"
 _INPUT = "standard input"
@@ -99,7 +100,7 @@ def _identity_of_input() -> Hashable:
 
 def _target(picture: Picture, args: argparse.Namespace) -> Location:
     """The file for a picture from standard input, which has no name, in the folder of outputs."""
-    extension = next((extension for extension, kind in FORMATS.items() if kind == picture.format), ".png")
+    extension = written_as(picture.format).suffixes[0]
     return located(args.output) / output_name(Path(f"stdin{extension}"), args.format, args.suffix)
 
 

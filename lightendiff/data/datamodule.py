@@ -117,18 +117,25 @@ class StepSampler(DistributedSampler[int]):
 
 
 def collate(samples: Sequence[Sample]) -> Batch:
-    """Samples of one size as a batch: `dark`, `target` uint8 (b,3,h,w); `darken`, `tones_only` bool (b,); `mean`
-    float32 (b,); `names` list of b strings; `number` of the first sample in the training stream.
+    """Samples of one size as a batch: `dark`, `target` (b,3,h,w) in 0…255, uint8 or, of 16 bit, float32; `darken`,
+    `tones_only` bool (b,); `mean` float32 (b,); `names` list of b strings; `number` of the first sample in
+    the training stream.
     """
     return {
-        "dark": torch.from_numpy(np.stack([sample.dark for sample in samples])),
-        "target": torch.from_numpy(np.stack([sample.target for sample in samples])),
+        "dark": _stacked([sample.dark for sample in samples]),
+        "target": _stacked([sample.target for sample in samples]),
         "darken": torch.tensor([sample.darken for sample in samples]),
         "tones_only": torch.tensor([sample.tones_only for sample in samples]),
         "mean": torch.tensor([sample.mean for sample in samples], dtype=torch.float32),
         "names": [sample.name for sample in samples],
         "number": samples[0].number,
     }
+
+
+def _stacked(pictures: Sequence[np.ndarray]) -> torch.Tensor:
+    if any(picture.dtype == np.uint16 for picture in pictures):
+        pictures = [p.astype(np.float32) / (257 if p.dtype == np.uint16 else 1) for p in pictures]
+    return torch.from_numpy(np.stack(pictures))
 
 
 def _start_worker(_: int) -> None:

@@ -1,6 +1,6 @@
 """Picture files of the sources: finding, reading and keeping them, checking that partners fit, and making samples.
 
-Pixels are uint8 RGB.
+They are read as restoring reads them. Pixels are uint8 RGB, or uint16 of deep files where that is asked for.
 """
 
 from __future__ import annotations
@@ -16,13 +16,16 @@ from threading import Lock
 import cv2
 import numpy as np
 
-SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp"})
+from ..images import READABLE, read_picture
+from ..images.working import working
+
+SUFFIXES = frozenset(READABLE)
 _FUSING = Lock()
 
 
 @dataclass(frozen=True)
 class Sample:
-    """One dark picture and what it should become, both uint8 (3,h,w); of one size if `paired`.
+    """One dark picture and what it should become, both uint8 or uint16 (3,h,w); of one size if `paired`.
 
     `mean` is the mean over all channels of the *whole* dark picture, in [0, 1]. With `darken`, `dark` is still to go
     through the sensor model; it may be the target itself. Without `paired` the two show different scenes. With
@@ -40,18 +43,22 @@ class Sample:
 
 
 class Stored:
-    """A checked file: size, mean and, if `cached`, pixels (h,w,3), which otherwise are read again each time."""
+    """A checked file: size, mean and, if `cached`, pixels (h,w,3), which otherwise are read again each time.
 
-    def __init__(self, path: Path, cached: bool, pixels: np.ndarray | None = None) -> None:
-        pixels = _decode(path) if pixels is None else pixels
+    With `deep`, 16 bits stay 16; else they are rounded to 8.
+    """
+
+    def __init__(self, path: Path, cached: bool, pixels: np.ndarray | None = None, deep: bool = False) -> None:
+        pixels = _decode(path, deep) if pixels is None else pixels
         self.path = path
         self.shape = pixels.shape
-        self.mean = float(pixels.mean()) / 255
+        self.mean = float(pixels.mean()) / np.iinfo(pixels.dtype).max
         self._pixels = pixels if cached else None
+        self._deep = deep
 
     @property
     def pixels(self) -> np.ndarray:
-        return _decode(self.path) if self._pixels is None else self._pixels
+        return _decode(self.path, self._deep) if self._pixels is None else self._pixels
 
     @property
     def chw(self) -> np.ndarray:
@@ -59,36 +66,34 @@ class Stored:
 
 
 # Sources often share files (pairs, their targets as well-lit pictures, …): one copy of the pixels serves all of them.
-_shared: weakref.WeakValueDictionary[tuple[str, int, int, bool], Stored] = weakref.WeakValueDictionary()
+_shared: weakref.WeakValueDictionary[tuple[str, int, int, bool, bool], Stored] = weakref.WeakValueDictionary()
 
 
-def load_bgr(path: Path, flags: int) -> np.ndarray | None:
-    """What OpenCV, with its flags for reading, makes of a file; None if that is no picture."""
-    # imdecode rather than imread: imread can't open paths with non-ASCII letters on Windows
-    data = np.fromfile(path, np.uint8)
-    return cv2.imdecode(data, flags) if data.size else None
+def _decode(path: Path, deep: bool) -> np.ndarray:
+    """(h,w,3) sRGB, upright; ValueError if the file is no picture."""
+    picture = read_picture(path)
+    pixels = working(picture.pixels, picture.alpha, picture.icc_profile).given
+    pixels = pixels if deep else eight_bit(pixels)
+    return np.ascontiguousarray(np.broadcast_to(pixels, (*pixels.shape[:2], 3)))
 
 
-def _decode(path: Path) -> np.ndarray:
-    """(h,w,3) uint8 RGB, upright; ValueError if the file is no picture."""
-    pixels = load_bgr(path, cv2.IMREAD_COLOR)
-    if pixels is None:
-        raise ValueError(f"{path} can't be read as a picture")
-    return cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB)
+def eight_bit(picture: np.ndarray) -> np.ndarray:
+    """Code values of 8 or 16 bit as uint8."""
+    return picture if picture.dtype == np.uint8 else ((picture.astype(np.uint32) + 128) // 257).astype(np.uint8)
 
 
-def read_pictures(paths: Sequence[Path], cached: bool = True) -> list[Stored]:
-    """Decode all `paths` in parallel. ValueError names the files that can't be read."""
+def read_pictures(paths: Sequence[Path], cached: bool = True, deep: bool = False) -> list[Stored]:
+    """Decode all `paths` in parallel; `deep` as in `Stored`. ValueError names the files that can't be read."""
 
     def read(path: Path) -> Stored | str:
         try:
             status = path.stat()
-            key = (str(path.resolve()), status.st_mtime_ns, status.st_size, cached)
+            key = (str(path.resolve()), status.st_mtime_ns, status.st_size, cached, deep)
             stored = _shared.get(key)
             if stored is None:
-                stored = _shared[key] = Stored(path, cached)
+                stored = _shared[key] = Stored(path, cached, deep=deep)
             return stored
-        except (OSError, ValueError, cv2.error) as error:
+        except (OSError, ValueError) as error:
             return f"{path} ({type(error).__name__})"
 
     with ThreadPoolExecutor() as pool:

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..data.pictures import Sample
+from ..data.pictures import Sample, eight_bit
 from .metrics import brightness_matched, psnr, ssim
 
 Answer = Callable[[Sample], np.ndarray]  # (h, w, 3) uint8: the dark picture of a sample, restored
@@ -66,7 +66,7 @@ def evaluate(answer: Answer, samples: Iterable[Sample]) -> list[Row]:
         start = time.perf_counter()
         output = answer(sample)
         seconds = time.perf_counter() - start
-        rows.append(Row(sample, output, measure(output, sample.target.transpose(1, 2, 0)), seconds))
+        rows.append(Row(sample, output, measure(output, eight_bit(sample.target.transpose(1, 2, 0))), seconds))
     return rows
 
 

@@ -7,9 +7,25 @@ rebuilt, so that maker notes survive.
 
 from __future__ import annotations
 
-from .picture import FORMATS, MAX_PIXELS, RAW, READABLE, ImageError, Picture, shown
-from .reading import decode_picture, read_picture
-from .writing import encode_picture, write_picture
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from .formats import FORMATS, MAX_PIXELS, RAW, READABLE
+
+if TYPE_CHECKING:
+    from .picture import ImageError, Picture, shown
+    from .reading import decode_picture, read_picture
+    from .writing import encode_picture, write_picture
+
+_PUBLIC = {
+    "ImageError": "picture",
+    "Picture": "picture",
+    "decode_picture": "reading",
+    "encode_picture": "writing",
+    "read_picture": "reading",
+    "shown": "picture",
+    "write_picture": "writing",
+}
 
 __all__ = [
     "FORMATS",
@@ -24,3 +40,10 @@ __all__ = [
     "shown",
     "write_picture",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    # Loaded on first use, so that the command line knows the formats before NumPy and Pillow are imported.
+    if name in _PUBLIC:
+        return getattr(importlib.import_module(f".{_PUBLIC[name]}", __name__), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

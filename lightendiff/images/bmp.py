@@ -6,13 +6,18 @@ import struct
 
 import numpy as np
 
+from .decoding import read_with_pillow
 from .picture import Picture
 from .pixels import saved
 
 
-def encode_bmp(array: np.ndarray, picture: Picture, quality: int | None, notes: list[str]) -> bytes:
-    if picture.exif or picture.xmp or picture.icc_profile:
-        notes.append("BMP holds no EXIF, XMP or colour profile: they are left out")
+def read(data: bytes, max_pixels: int) -> tuple[Picture, int]:
+    """A BMP file's picture."""
+    return read_with_pillow(data, max_pixels, "BMP", "BMP", "DIB")
+
+
+def write(array: np.ndarray, picture: Picture, quality: int | None, notes: list[str]) -> bytes:
+    """A BMP file of (h, w, 1, 3 or 4) uint8."""
     if array.shape[2] != 4:
         return saved(array, "BMP", **({"dpi": picture.dpi} if picture.dpi else {}))
     # With alpha: a version 4 header with masks, since Pillow's header makes readers ignore the fourth channel.

@@ -1,21 +1,25 @@
-"""Colour spaces that HEIC and AVIF files name by code points (ITU-T H.273), as ICC profiles, which all formats keep."""
+"""Colour spaces that HEIC, AVIF and PNG files name by code points (ITU-T H.273), as ICC profiles, which all keep."""
 
 from __future__ import annotations
 
 import re
 import struct
 
-import numpy as np
-from PIL import ImageCms
+from .icc import ADOBE_GAMMA, ADOBE_PRIMARIES, D65, SRGB_PRIMARIES, Point, Points, colour_profile
 
-_PRIMARIES = {  # code point: name, and x and y of red, green and blue; white is D65, as sRGB's
-    9: ("BT.2020", [[0.708, 0.292], [0.170, 0.797], [0.131, 0.046]]),
-    12: ("Display P3", [[0.680, 0.320], [0.265, 0.690], [0.150, 0.060]]),
+_DCI = (0.314, 0.351)
+_P3 = ((0.680, 0.320), (0.265, 0.690), (0.150, 0.060))
+_PRIMARIES: dict[int, tuple[str, Points, Point]] = {  # code point: name, x and y of red, green and blue, and of white
+    1: ("sRGB", SRGB_PRIMARIES, D65),
+    5: ("BT.601 PAL", ((0.64, 0.33), (0.29, 0.60), (0.15, 0.06)), D65),
+    6: ("BT.601 NTSC", ((0.63, 0.34), (0.31, 0.595), (0.155, 0.07)), D65),
+    9: ("BT.2020", ((0.708, 0.292), (0.170, 0.797), (0.131, 0.046)), D65),
+    11: ("DCI-P3", _P3, _DCI),
+    12: ("Display P3", _P3, D65),
 }
-_WHITE = 0.3127, 0.3290
 _LIKE_SRGB = (1, 2, 6, 13, 14, 15)  # transfer curves; those of television are shown with sRGB's, too
+_POWERS = {4: 2.2, 5: 2.8, 8: 1.0}
 _CURVES = {16: "PQ (HDR)", 18: "HLG (HDR)"}
-_NAME = "sRGB built-in"  # in LittleCMS' profile
 
 
 def profile_of(data: bytes, notes: list[str]) -> bytes:
@@ -28,24 +32,23 @@ def profile_of(data: bytes, notes: list[str]) -> bytes:
     if at < 0 or b"colrprof" in properties or b"colrrICC" in properties:
         return b""
     primaries, curve = struct.unpack_from(">HH", properties, at + 8)
-    if curve not in _LIKE_SRGB:
+    return named_profile(primaries, curve, notes)
+
+
+def named_profile(primaries: int, curve: int, notes: list[str]) -> bytes:
+    """The ICC profile of the code points of primaries and of a transfer curve, or nothing where it is sRGB."""
+    if curve not in _LIKE_SRGB and curve not in _POWERS:
         notes.append(f"the brightness curve {_CURVES.get(curve, curve)} is read as sRGB's, which changes its look")
-    return icc_profile(*_PRIMARIES[primaries]) if primaries in _PRIMARIES else b""
+    name, colours, white = _PRIMARIES.get(primaries, _PRIMARIES[1])
+    if (primaries not in _PRIMARIES or primaries == 1) and curve not in _POWERS:
+        return b""
+    gamma = _POWERS.get(curve)
+    return colour_profile(name if gamma is None else f"{name}, gamma {gamma:g}", colours, white, gamma)
 
 
-def icc_profile(name: str, primaries: list[list[float]]) -> bytes:
-    """A profile of these primaries, x and y each, with sRGB's white and curve: LittleCMS' profile of sRGB, changed."""
-    profile = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
-    (count,) = struct.unpack_from(">I", profile, 128)
-    tags = {tag: at for tag, at, _ in struct.iter_unpack(">4sII", profile[132 : 132 + 12 * count])}
-    to_d50 = np.array(struct.unpack_from(">9i", profile, tags[b"chad"] + 8)).reshape(3, 3) / 65536
-    *colours, white = (np.array([x / y, 1, (1 - x - y) / y]) for x, y in [*primaries, _WHITE])
-    matrix = np.stack(colours, axis=1)
-    matrix = to_d50 @ (matrix * np.linalg.solve(matrix, white))
-    for tag, column in zip((b"rXYZ", b"gXYZ", b"bXYZ"), matrix.T, strict=True):
-        struct.pack_into(">3i", profile, tags[tag] + 8, *np.rint(column * 65536).astype(int))
-    struct.pack_into(">6I", profile, tags[b"chrm"] + 12, *np.rint(np.array(primaries).ravel() * 65536).astype(int))
-    return bytes(profile).replace(_NAME.encode("utf-16-be"), name.ljust(len(_NAME)).encode("utf-16-be"))
+def adobe_profile() -> bytes:
+    """Of Adobe RGB (1998)."""
+    return colour_profile("compatible with Adobe RGB (1998)", ADOBE_PRIMARIES, D65, ADOBE_GAMMA)
 
 
 def _properties(data: bytes) -> bytes:

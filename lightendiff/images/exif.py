@@ -10,12 +10,15 @@ from typing import Any
 
 from PIL import Image
 
-_ORIENTATION = 274
+_ORIENTATION, _EXIF, _SPACE, _WIDTH, _HEIGHT, _INTEROP = 274, 34665, 40961, 40962, 40963, 40965
 
 
 def directory_entries(tiff: bytes | bytearray, order: str) -> Iterator[tuple[int, int]]:
     """(tag, position) of the entries in the first directory of a TIFF structure."""
-    (directory,) = struct.unpack_from(order + "I", tiff, 4)
+    return _entries(tiff, order, struct.unpack_from(order + "I", tiff, 4)[0])
+
+
+def _entries(tiff: bytes | bytearray, order: str, directory: int) -> Iterator[tuple[int, int]]:
     (count,) = struct.unpack_from(order + "H", tiff, directory)
     for position in range(directory + 2, directory + 2 + 12 * count, 12):
         yield struct.unpack_from(order + "H", tiff, position)[0], position
@@ -54,22 +57,43 @@ def exif_of(image: Image.Image, notes: list[str]) -> tuple[bytes, int]:
         return b"", 1
 
 
-def upright_xmp(xmp: bytes) -> bytes:
-    """The XMP packet with its orientation, where it has one, set to 1."""
-    return _with_property(xmp, rb"tiff:Orientation", rb"[2-8]", b"1")[0]
+def _inner(tiff: bytes, tag: int) -> tuple[str, dict[int, int]]:
+    """The byte order, and tags and positions of the entries in the directory that a tag of the first one points to."""
+    order = "<" if tiff[:2] == b"II" else ">"
+    place = dict(directory_entries(tiff, order)).get(tag)
+    if place is None:
+        return order, {}
+    return order, dict(_entries(tiff, order, struct.unpack_from(order + "I", tiff, place + 8)[0]))
 
 
-def still_xmp(xmp: bytes, notes: list[str]) -> bytes:
-    """The XMP packet without the claim that a video follows the photo, which is left out."""
-    still, count = _with_property(xmp, rb"Camera:(?:MotionPhoto|MicroVideo)", b"1", b"0")
-    if count:
-        notes.append("a motion photo's video is left out")
-    return still
+def is_adobe_rgb(tiff: bytes) -> bool:
+    """Whether an EXIF block says Adobe RGB, as cameras do (DCF 2.0, optional colour space)."""
+    try:
+        order, entries = _inner(tiff, _EXIF)
+        place = entries.get(_INTEROP)
+        if place is None:
+            return False
+        (at,) = struct.unpack_from(order + "I", tiff, place + 8)
+        index = dict(_entries(tiff, order, at)).get(1)
+        return index is not None and tiff[index + 8 : index + 11] == b"R03"
+    except struct.error:
+        return False
 
 
-def _with_property(xmp: bytes, name: bytes, old: bytes, new: bytes) -> tuple[bytes, int]:
-    """The XMP packet with a property, attribute or element, set to `new`, and how often; the others are patterns."""
-    return re.subn(rb"(" + name + rb"(?:\s*=\s*[\"']|>))" + old, rb"\g<1>" + new, xmp)
+def fitted(tiff: bytes, width: int, height: int, srgb: bool) -> bytes:
+    """An EXIF block with the size that it states, where it does, set to the picture's; and with the colour space.
+
+    That is sRGB with `srgb`. Patched where it lies; what can't be read stays.
+    """
+    patched = bytearray(tiff)
+    with contextlib.suppress(struct.error):
+        order, entries = _inner(tiff, _EXIF)
+        for tag, value in ((_WIDTH, width), (_HEIGHT, height)):
+            if tag in entries:
+                struct.pack_into(order + "HHII", patched, entries[tag], tag, 4, 1, value)
+        if srgb and _SPACE in entries:
+            struct.pack_into(order + "HHIHH", patched, entries[_SPACE], _SPACE, 3, 1, 1, 0)
+    return bytes(patched)
 
 
 def valid_dpi(x: Any, y: Any, per_unit: float = 1.0) -> tuple[float, float] | None:

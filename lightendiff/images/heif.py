@@ -1,27 +1,18 @@
-"""HEIC photos, which phones take, by pillow-heif as one of Pillow's formats; and AVIF, in the same container."""
+"""HEIC photos, which phones take, by pillow-heif as one of Pillow's formats; what AVIF has in common with it."""
 
 from __future__ import annotations
 
-import struct
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from .exif import upright_xmp
-from .picture import DEFAULT_QUALITY, Picture
-from .pixels import metadata, saved, without_grey_alpha
-
-_HEVC = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx"}
-
-
-def is_heic(data: bytes) -> bool:
-    """Whether a file begins as HEIF with pictures that HEVC has compressed (ISO/IEC 23008-12)."""
-    if data[4:8] != b"ftyp":
-        return False
-    (end,) = struct.unpack_from(">I", data)
-    brands = {data[start : start + 4] for start in (8, *range(16, min(end, 256), 4))}
-    return bool(brands & _HEVC)
+from .cicp import profile_of
+from .decoding import as_picture, frames_note
+from .formats import BY_NAME
+from .picture import Picture
+from .pixels import kept_profile, loaded, metadata, saved
+from .xmp import upright_xmp
 
 
 def make_known() -> None:
@@ -33,19 +24,32 @@ def make_known() -> None:
     pillow_heif.register_heif_opener()
 
 
-def encode_heic(array: np.ndarray, picture: Picture, quality: int | None, notes: list[str]) -> bytes:
+def read(data: bytes, max_pixels: int) -> tuple[Picture, int]:
+    """The first picture of a HEIC file, rounded to 8 bit."""
+    make_known()
+    return read_container(data, max_pixels, "HEIF")
+
+
+def read_container(data: bytes, max_pixels: int, format: str) -> tuple[Picture, int]:
+    """The first picture of a HEIC or AVIF file, with the profile of the colours that it describes."""
+    with loaded(data, max_pixels, format) as image:
+        notes = frames_note(image)
+        described = profile_of(data, notes)
+        others = [str(name) for name in image.info.get("aux") or {} if "alpha" not in str(name)]
+        if others or image.info.get("depth_images"):
+            notes.append("pictures that go with it (a gain map or depth) are left out")
+        profile = kept_profile(image) or (described if image.mode in ("RGB", "RGBA") else b"")
+        encoding = {"chroma": image.info.get("chroma", 420)} if format == "HEIF" else {}  # grey has none
+        return as_picture(image, format, notes, icc_profile=profile, encoding=encoding)
+
+
+def write(array: np.ndarray, picture: Picture, quality: int | None, notes: list[str]) -> bytes:
+    """A HEIC file of (h, w, 1, 3 or 4) uint8."""
     make_known()
     options: dict[str, Any] = {
-        "quality": quality or DEFAULT_QUALITY["HEIF"],
+        "quality": quality or BY_NAME["HEIF"].quality,
         "chroma": picture.encoding.get("chroma", 444),
         "enc_params": {"preset": "ultrafast"},  # a seventh of the time, for files a sixth larger
     }
     picture = replace(picture, xmp=upright_xmp(picture.xmp))  # pillow-heif would turn the pixels by it
-    return saved(without_grey_alpha(array), "HEIF", **options, **metadata(picture))
-
-
-def encode_avif(array: np.ndarray, picture: Picture, quality: int | None, notes: list[str]) -> bytes:
-    colour = "4:2:0" if quality and quality < 80 else "4:4:4"
-    options: dict[str, Any] = {"subsampling": "4:0:0" if array.shape[2] == 1 else colour}
-    options |= {"quality": quality or DEFAULT_QUALITY["AVIF"], "speed": 8}
-    return saved(without_grey_alpha(array), "AVIF", **options, **metadata(picture))
+    return saved(array, "HEIF", **options, **metadata(picture))

@@ -9,16 +9,7 @@ import numpy as np
 from PIL import UnidentifiedImageError
 
 from ..files.locations import why
-
-MAX_PIXELS = 300_000_000  # larger pictures are taken for decompression bombs; the largest phone cameras make 200 MP
-FORMATS = {  # the formats that can be written, by extension
-    ".png": "PNG", ".apng": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".jpe": "JPEG", ".jfif": "JPEG",
-    ".webp": "WEBP", ".tif": "TIFF", ".tiff": "TIFF", ".bmp": "BMP", ".dib": "BMP",
-    ".heic": "HEIF", ".heif": "HEIF", ".hif": "HEIF", ".avif": "AVIF",
-}  # fmt: skip
-RAW = (".dng", ".nef", ".cr2", ".cr3", ".arw", ".raf", ".orf", ".rw2")  # cameras' own, read with rawpy
-READABLE = (*FORMATS, ".gif", *RAW)
-DEFAULT_QUALITY = {"JPEG": 95, "WEBP": 95, "HEIF": 75, "AVIF": 90}  # these keep a photo about as well
+from .formats import titles
 
 
 class ImageError(ValueError):
@@ -30,9 +21,10 @@ class Picture:
     """Pixels, and everything in the file that has to outlive them.
 
     pixels: (h, w, 1) grey or (h, w, 3) RGB, uint8 or uint16, upright (the EXIF orientation is already applied).
-    alpha: (h, w) of the same dtype, or None. format: "PNG", "JPEG", "WEBP", "TIFF", "BMP", "HEIF", "AVIF"
-    or "GIF".
-    exif: a TIFF structure with orientation 1, or empty. dpi: horizontal and vertical.
+    alpha: (h, w) of the same dtype, or None. format: name of a row in `formats`.
+    exif: a TIFF structure with orientation 1, or empty. dpi: horizontal and vertical. srgb: whether reading has
+    converted the colours to sRGB, whatever the metadata says.
+    iptc: its records, without what a format wraps around them. comment: text of the file, as the file encodes it.
     encoding: how the source was compressed and what only its own format can hold; used when the format is kept.
     notes: what reading had to change, in words for the user.
     """
@@ -43,7 +35,10 @@ class Picture:
     exif: bytes = b""
     icc_profile: bytes = b""
     xmp: bytes = b""
+    iptc: bytes = b""
+    comment: bytes = b""
     dpi: tuple[float, float] | None = None
+    srgb: bool = False
     encoding: dict[str, Any] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
@@ -66,7 +61,7 @@ def shown(path: object) -> str:
 def reason(error: Exception) -> str:
     """What went wrong in reading or writing a picture, as one line for the user."""
     if isinstance(error, UnidentifiedImageError):
-        return "not a PNG, JPEG, WebP, HEIC, AVIF, TIFF, BMP or GIF image"
+        return f"not a {titles()} image"
     if isinstance(error, (ValueError, OSError, ImportError)) and str(error):
         return why(error)
     return f"damaged, or of a kind that is not supported ({type(error).__name__}: {error})".splitlines()[0]

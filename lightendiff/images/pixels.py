@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import io
+import struct
 import threading
-from collections.abc import Iterator
+import zlib
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,7 +16,8 @@ from PIL import Image, ImageCms
 
 from .picture import Picture
 
-DECODERS: tuple[str, ...] = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "DIB", "GIF", "AVIF")
+CONVERTED = ("CMYK", "LAB", "YCbCr", "HSV")  # modes of images whose pixels become sRGB here
+Mend = Callable[[bytes, Callable[[bytes], Image.Image]], Image.Image | None]
 _LIMIT_LOCK = threading.Lock()
 _limit_users, _pillow_limit = 0, Image.MAX_IMAGE_PIXELS
 
@@ -43,20 +47,39 @@ def _without_pillow_limit() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def loaded(data: bytes, max_pixels: int, decoders: tuple[str, ...] = DECODERS) -> Iterator[Image.Image]:
-    """The image, decoded by one of Pillow's `decoders`. Our own limit takes the place of Pillow's."""
+def loaded(data: bytes, max_pixels: int, *decoders: str, mend: Mend | None = None) -> Iterator[Image.Image]:
+    """The image, decoded by one of Pillow's `decoders`. Our own limit takes the place of Pillow's.
+
+    mend: makes what it can of a file that ends early; then `info` has "mended".
+    """
     with contextlib.ExitStack() as stack:
         with _without_pillow_limit():
-            image = stack.enter_context(Image.open(io.BytesIO(data), formats=decoders))
+            image: Image.Image = stack.enter_context(Image.open(io.BytesIO(data), formats=decoders))
             check_size(*image.size, max_pixels)
-            image.load()
+            try:
+                image.load()
+            except OSError as error:
+                mended = mend(data, partial(opened, decoders=decoders)) if mend and "truncated" in str(error) else None
+                if mended is None:
+                    raise
+                image = stack.enter_context(mended)
+                image.info["mended"] = True
         yield image
+
+
+def opened(data: bytes, decoders: tuple[str, ...]) -> Image.Image:
+    """The decoded image."""
+    image = Image.open(io.BytesIO(data), formats=decoders)
+    image.load()
+    return image
 
 
 def decode_deep(data: bytes, notes: list[str]) -> np.ndarray:
     """Colour of more than 8 bits as (h, w, 3 or 4), RGB(A), uint16."""
-    import cv2
-
+    try:
+        import cv2
+    except ImportError as error:  # opencv-python needs a library of the graphics system
+        raise ImportError("colour of 16 bit needs OpenCV: pip install opencv-python-headless") from error
     array = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
     if array is None or array.ndim != 3 or array.dtype == np.uint8:
         raise ValueError("damaged, or of a kind that is not supported")
@@ -73,12 +96,16 @@ def decoded(image: Image.Image, notes: list[str]) -> np.ndarray:
             return grey16
         seen = grey16 != image.info["transparency"]
         return np.stack([grey16, seen * np.uint16(65535)], axis=2)
-    if mode in ("CMYK", "LAB", "YCbCr", "HSV"):
+    if mode in CONVERTED:
         notes.append(f"{mode} colours are converted to sRGB")
         image = _to_srgb(image)
     elif mode == "P":
-        grey = all(r == g == b for r, g, b in image.palette.colors) if image.palette and not transparent else False
+        colours = image.palette.colors if image.palette and not image.info.get("icc_profile") else {(0, 0, 1): 0}
+        grey = not transparent and all(r == g == b for r, g, b in colours)  # a profile would be of colour
         image = image.convert("L" if grey else "RGBA" if transparent else "RGB")
+    elif mode == "1" and transparent:
+        shape = np.asarray(image)
+        return np.stack([shape, shape != bool(image.info["transparency"])], axis=2) * np.uint8(255)
     elif mode in ("L", "RGB") and transparent:
         image = image.convert({"L": "LA", "RGB": "RGBA"}[mode])
     else:
@@ -115,8 +142,7 @@ def _to_srgb(image: Image.Image) -> Image.Image:
 
 def kept_profile(image: Image.Image) -> bytes:
     """The ICC profile that describes what `decoded` makes of the image."""
-    converted = image.mode in ("CMYK", "LAB", "YCbCr", "HSV")  # then the pixels are sRGB now
-    return b"" if converted else image.info.get("icc_profile") or b""
+    return b"" if image.mode in CONVERTED else image.info.get("icc_profile") or b""
 
 
 def split_alpha(array: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
@@ -151,8 +177,10 @@ def encoded_png(array: np.ndarray) -> bytes:
     In a photo's noise zlib finds runs of a byte at most, and looking for no more takes a third of the time for the same
     size. OpenCV doesn't hold the interpreter meanwhile, so that a restorer can go on.
     """
-    import cv2
-
+    try:
+        import cv2
+    except ImportError:  # opencv-python needs a library of the graphics system
+        return _zlib_png(array)
     order = {3: cv2.COLOR_RGB2BGR, 4: cv2.COLOR_RGBA2BGRA}.get(array.shape[2])
     settings = [cv2.IMWRITE_PNG_COMPRESSION, 1, cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_RLE]
     done, data = cv2.imencode(".png", array if order is None else cv2.cvtColor(array, order), settings)
@@ -161,12 +189,20 @@ def encoded_png(array: np.ndarray) -> bytes:
     return data.tobytes()
 
 
+def _zlib_png(array: np.ndarray) -> bytes:
+    """The same without OpenCV, each row as differences to the row above."""
+    rows = array.astype(">u2" if array.dtype == np.uint16 else "u1").view(np.uint8).reshape(len(array), -1)
+    up = rows.copy()
+    up[1:] -= rows[:-1]
+    kind = {1: 0, 2: 4, 3: 2, 4: 6}[array.shape[2]]
+    header = struct.pack(">IIBBBBB", array.shape[1], len(array), 8 * array.itemsize, kind, 0, 0, 0)
+    plain = np.concatenate([np.full((len(array), 1), 2, np.uint8), up], axis=1).tobytes()
+    chunks = ((b"IHDR", header), (b"IDAT", zlib.compress(plain, 1)), (b"IEND", b""))
+    packed = (struct.pack(">I", len(b)) + n + b + struct.pack(">I", zlib.crc32(n + b)) for n, b in chunks)
+    return b"\x89PNG\r\n\x1a\n" + b"".join(packed)
+
+
 def metadata(picture: Picture) -> dict[str, bytes]:
     """What Pillow's encoders take of a picture's metadata."""
     blocks = {"exif": picture.exif, "xmp": picture.xmp, "icc_profile": picture.icc_profile}
     return {name: block for name, block in blocks.items() if block}
-
-
-def without_grey_alpha(array: np.ndarray) -> np.ndarray:
-    """Grey with alpha as colour with alpha."""
-    return array[..., (0, 0, 0, 1)] if array.shape[2] == 2 else array

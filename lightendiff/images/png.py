@@ -4,36 +4,133 @@ from __future__ import annotations
 
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
+from PIL import Image
 
+from .cicp import named_profile
+from .decoding import as_picture, frames_note
+from .icc import D65, SRGB_PRIMARIES, colour_profile, grey_profile
+from .iptc import as_raw_profile, as_resources, from_raw_profile, in_resources
+from .mending import NOTE, mended_png, whole_png
 from .picture import Picture
-from .pixels import encoded_png, saved
+from .pixels import decode_deep, encoded_png, kept_profile, loaded, saved
 
 _KEPT = (b"cHRM", b"gAMA", b"sRGB", b"cICP", b"pHYs", b"tEXt", b"zTXt", b"iTXt", b"tIME")
+_COLOUR = (b"cHRM", b"gAMA", b"sRGB", b"cICP")
+_SRGB_GAMMA = 45_455  # what gAMA says of sRGB
+_RAW_PROFILE = "Raw profile type "
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _AFTER_HEADER = len(_SIGNATURE) + 25  # position of the chunk that follows IHDR
 
 
-def encode_png(array: np.ndarray, picture: Picture, quality: int | None, notes: list[str]) -> bytes:
-    """A PNG file of (h, w, 1 to 4) uint8 or uint16; the metadata becomes chunks. No note is ever needed."""
+def read(data: bytes, max_pixels: int) -> tuple[Picture, int]:
+    """A PNG file's picture; of an animation, the first frame."""
+    with loaded(data, max_pixels, "PNG", mend=mended_png) as image:
+        notes, array = frames_note(image), None
+        if image.info.get("mended"):
+            notes.append(NOTE)
+            data = whole_png(data) or data
+        if data[24] == 16 and image.mode[0] != "I":
+            array = decode_deep(data, notes)  # whole: Pillow has complained about damage, which OpenCV may pass over
+            if data[25] == 4:  # OpenCV spreads grey with alpha over four channels
+                array = array[..., (0, 3)]
+        grey = image.mode[0] in "1LI"
+        profile = kept_profile(image)
+        described = b"" if profile and b"cICP" not in dict(_chunks(data)) else _described(data, grey, notes)
+        encoding = {"chunks": kept_chunks(data), "described": described}
+        xmp, iptc = _raw_profiles(image, notes)
+        comment = str(image.info.get("Comment", "")).encode()
+        return as_picture(
+            image,
+            "PNG",
+            notes,
+            array=array,
+            icc_profile=described or profile,
+            xmp=xmp,
+            iptc=iptc,
+            comment=comment,
+            encoding=encoding,
+        )
+
+
+def _raw_profiles(image: Image.Image, notes: list[str]) -> tuple[bytes, bytes]:
+    """XMP and IPTC as ImageMagick stores them."""
+
+    def found(kind: str) -> bytes:
+        try:
+            return from_raw_profile(str(image.info.get(_RAW_PROFILE + kind, "")))
+        except ValueError:
+            notes.append(f"unreadable {kind.upper()} data is left out")
+            return b""
+
+    xmp, iptc = found("xmp"), found("iptc")
+    return xmp, in_resources(iptc) if iptc.startswith(b"8BIM") else iptc
+
+
+def _described(data: bytes, grey: bool, notes: list[str]) -> bytes:
+    """The profile of what the chunks other than iCCP say of colours (PNG, third edition, 4.3), or nothing for sRGB."""
+    chunks = {name: body for name, body in _chunks(data) if name in _COLOUR}
+    if len(chunks.get(b"cICP", b"")) == 4:
+        profile = named_profile(chunks[b"cICP"][0], chunks[b"cICP"][1], notes)
+        return b"" if grey else profile
+    if b"sRGB" in chunks:
+        return b""
+    gamma, primaries, white = None, SRGB_PRIMARIES, D65
+    if len(chunks.get(b"gAMA", b"")) == 4 and (given := struct.unpack(">I", chunks[b"gAMA"])[0]):
+        gamma = None if abs(given - _SRGB_GAMMA) < 1000 else 100_000 / given
+    if len(chunks.get(b"cHRM", b"")) == 32:
+        values = [value / 100_000 for value in struct.unpack(">8I", chunks[b"cHRM"])]
+        (white, *colours) = [(x, y) for x, y in zip(values[::2], values[1::2], strict=True)]
+        if all(0 < x < 1 and 0 < y <= 1 for x, y in [white, *colours]):
+            primaries = tuple(colours)
+        else:
+            white = D65
+    if gamma is None and (grey or np.allclose([*primaries, white], [*SRGB_PRIMARIES, D65], atol=0.002)):
+        return b""
+    name = "sRGB's curve" if gamma is None else f"gamma {gamma:.3g}"
+    return grey_profile(name, gamma) if grey else colour_profile(f"PNG's primaries, {name}", primaries, white, gamma)
+
+
+def write(array: np.ndarray, picture: Picture, quality: int | None, notes: list[str]) -> bytes:
+    """A PNG file of (h, w, 1 to 4) uint8 or uint16; the metadata becomes chunks."""
     plain = _grey_with_alpha(array) if array.shape[2] == 2 else encoded_png(array)
     kept: list[tuple[bytes, bytes]] = list(picture.encoding.get("chunks", ()))
-    if picture.icc_profile:
+    if picture.icc_profile and picture.icc_profile != picture.encoding.get("described"):
+        kept = [chunk for chunk in kept if chunk[0] not in _COLOUR]
         kept.append((b"iCCP", b"ICC Profile\0\0" + zlib.compress(picture.icc_profile)))
     if picture.exif:
         kept.append((b"eXIf", picture.exif))
     if picture.xmp:
         kept.append((b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0" + picture.xmp))
+    if picture.iptc:
+        if picture.format != "PNG":
+            notes.append("PNG has no place of its own for IPTC data: it is kept as a text that few programs read")
+        kept.append((b"zTXt", as_raw_profile("iptc", as_resources(picture.iptc))))
+    if picture.comment and "chunks" not in picture.encoding:
+        kept.append((b"iTXt", b"Comment\0\0\0\0\0" + _utf8(picture.comment)))
     if picture.dpi and not any(name == b"pHYs" for name, _ in kept):
         kept.append((b"pHYs", struct.pack(">IIB", *(round(dpi / 0.0254) for dpi in picture.dpi), 1)))
     return plain[:_AFTER_HEADER] + b"".join(_chunk(*chunk) for chunk in kept) + plain[_AFTER_HEADER:]
 
 
+def _utf8(text: bytes) -> bytes:
+    try:
+        return text.decode().encode()
+    except UnicodeDecodeError:
+        return text.decode("latin-1").encode()
+
+
+def texts(chunks: Sequence[tuple[bytes, bytes]]) -> list[str]:
+    """The keywords of the texts among chunks."""
+    return [body.split(b"\0")[0].decode("latin-1") for name, body in chunks if name in (b"tEXt", b"zTXt", b"iTXt")]
+
+
 def kept_chunks(data: bytes) -> list[tuple[bytes, bytes]]:
     """(name, body) of the chunks of a PNG file that go into the restored one as they are."""
-    elsewhere = (b"XML:com.adobe.xmp\0", b"Raw profile type ")  # XMP and EXIF, which Picture has fields for
+    # XMP, EXIF and IPTC, which Picture has fields for
+    elsewhere = (b"XML:com.adobe.xmp\0", *((_RAW_PROFILE + kind).encode() + b"\0" for kind in ("exif", "xmp", "iptc")))
     return [(name, body) for name, body in _chunks(data) if name in _KEPT and not body.startswith(elsewhere)]
 
 

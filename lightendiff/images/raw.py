@@ -14,12 +14,13 @@ from .pixels import check_size
 # What of a RAW photo's EXIF data is true of the developed one, too: camera, date, author, and the two blocks of the
 # exposure and of the place. The other tags describe the sensor's data.
 _KEPT = (270, 271, 272, 306, 315, 33432, 34665, 34853)
-_EXIF, _MAKER_NOTE = 34665, 37500
+_EXIF = 34665
+_DROPPED = (37500, 40962, 40963, 40965)  # the maker note, the sensor's size, the colour space by another tag
 _TIFF = (b"II*\0", b"MM\0*")
 
 
-def develop(data: bytes, max_pixels: int) -> Picture:
-    """A RAW photo as a picture of 16 bit, to be written as TIFF.
+def read(data: bytes, max_pixels: int) -> tuple[Picture, int]:
+    """A RAW photo as a picture of 16 bit, to be written as TIFF; upright.
 
     Developed with the white balance that the camera chose and without any brightening: the sensor's white is 65535. The
     colours are linear in the primaries of sRGB until its transfer curve is applied, as the networks were trained on
@@ -46,7 +47,7 @@ def develop(data: bytes, max_pixels: int) -> Picture:
     except rawpy.LibRawError as error:
         raise ValueError("not a RAW photo that LibRaw can read") from error
     notes: list[str] = []
-    return Picture(_srgb_curve()[linear], format="TIFF", exif=_exif(data, notes), notes=tuple(notes))
+    return Picture(_srgb_curve()[linear], format="TIFF", exif=_exif(data, notes), srgb=True, notes=tuple(notes)), 1
 
 
 @lru_cache(maxsize=1)
@@ -71,7 +72,8 @@ def _exif(data: bytes, notes: list[str]) -> bytes:
             if tag in source:
                 kept[tag] = source.get_ifd(tag) if tag in (34665, 34853) else source[tag]
         if _EXIF in kept:
-            kept[_EXIF].pop(_MAKER_NOTE, None)
+            for tag in _DROPPED:
+                kept[_EXIF].pop(tag, None)
         return kept.tobytes()[6:] if len(kept) else b""
     except Exception:  # Pillow checks few of the values that it packs
         notes.append("EXIF data of this kind of RAW photo is left out")

@@ -11,63 +11,127 @@ import struct
 import zlib
 
 import numpy as np
-from PIL import Image, TiffImagePlugin
+from PIL import Image, TiffImagePlugin, UnidentifiedImageError
 
+from .decoding import fitting_profile
 from .exif import directory_entries, reset_orientation, valid_dpi
 from .picture import Picture
-from .pixels import check_size, decode_deep, decoded, kept_profile, loaded, split_alpha
+from .pixels import CONVERTED, check_size, decode_deep, decoded, kept_profile, loaded, split_alpha, supported
+from .tiff_samples import samples
+from .xmp import plain_xmp
 
 _XMP, _ICC, _RESOLUTION_X, _RESOLUTION_Y, _RESOLUTION_UNIT = 700, 34675, 282, 283, 296
+_IPTC = 33723
 _SUBFILE, _SUB_DIRECTORIES, _DNG_VERSION = 254, 330, 50706
 _CR2 = b"II*\0\x10\0\0\0CR\2"
 _BITS, _PHOTOMETRIC, _SAMPLES, _PLANAR, _EXTRA = 258, 262, 277, 284, 338
 # TIFF tags that describe how the pixels are stored (and Photoshop's layers): meaningless around other pixels.
 _STRUCTURE = frozenset(
     {*range(254, 267), 273, *range(277, 282), 284, *range(288, 294), 301, 317, *range(320, 326), 330, *range(332, 343)}
-    | {347, *range(512, 533), 559, _XMP, _ICC, 37724}
+    | {347, *range(512, 533), 559, _XMP, _ICC, _IPTC, 37724}
 )
 
 
-def decode_tiff(data: bytes, max_pixels: int) -> tuple[Picture, int]:
+def read(data: bytes, max_pixels: int) -> tuple[Picture, int]:
     """The first page of a TIFF file as it is stored, and the orientation (1–8) that is still to be applied."""
     # Decoders turn TIFF pictures by themselves, each in its own way: none may see the orientation.
-    big = data[2:3] == b"+"  # BigTIFF, whose rare orientations are left to the decoders
+    big = b"+" in data[2:4]  # BigTIFF, whose rare orientations are left to the decoders
     data, orientation = (data, 1) if big else reset_orientation(data)
-    tags = TiffImagePlugin.ImageFileDirectory_v2(data[:16] if big else data[:8])
-    stream = io.BytesIO(data)
-    stream.seek(tags.next)
-    tags.load(stream)
+    tags = _directory(data)
+    if tags.get(_SUBFILE, 0) & 1 and not _is_raw(data, tags) and (page := _full_page(data, tags)):
+        place = struct.pack(_order(data) + ("Q" if big else "I"), page)
+        at = 8 if big else 4
+        data = data[:at] + place + data[at + len(place) :]
+        data, orientation = (data, 1) if big else reset_orientation(data)
+        tags = _directory(data)
+    if not big and tags.tagtype.get(_XMP, 1) not in (1, 2, 7):
+        data = _with_bytes(data, _XMP)
     if _is_raw(data, tags):  # its first page is a thumbnail
         raise ValueError("a RAW photo: those are known by the extension of their file's name, such as .dng or .nef")
     check_size(int(tags[256]), int(tags[257]), max_pixels)
     notes = ["only the first page is restored"] if tags.next else []
-    bits, samples = max(tags.get(_BITS, (1,))), tags.get(_SAMPLES, 1)
-    if bits > 8 and samples >= 3 and tags.get(_PHOTOMETRIC) == 2:
+    srgb = False
+    bits, count = max(tags.get(_BITS, (1,))), tags.get(_SAMPLES, 1)
+    if bits > 8 and count >= 3 and tags.get(_PHOTOMETRIC) == 2:
         if tags.get(_PLANAR, 1) != 1 or bits not in (16, 32):
             raise ValueError(f"a {bits}-bit TIFF of separate planes or unusual depth: save it as interleaved 16 bit")
         array = decode_deep(data, notes)
         array = _straight_alpha(array, tags.get(_EXTRA, (2,))[0], notes)
-        icc_profile = _tag_bytes(tags, _ICC)
+        icc_profile = _tag_bytes(tags, _ICC, notes)
     else:
-        with loaded(data, max_pixels) as image:
-            array = decoded(image, notes)
-            icc_profile = kept_profile(image)
+        array, icc_profile, srgb = _plain_pixels(data, tags, max_pixels, notes)
         if array.dtype == np.uint16 and bits < 16:
             array = ((array.astype(np.uint32) * 65535 + (2**bits - 1) // 2) // (2**bits - 1)).astype(np.uint16)
         if array.dtype == np.uint16 and tags.get(_PHOTOMETRIC) == 0:
             array = 65535 - array  # white is zero; Pillow turns only 8-bit pictures round
     per_unit = 2.54 if tags.get(_RESOLUTION_UNIT, 2) == 3 else 1.0
     dpi = valid_dpi(tags.get(_RESOLUTION_X), tags.get(_RESOLUTION_Y), per_unit)
+    pixels, alpha = split_alpha(array)
     picture = Picture(
-        *split_alpha(array),
+        pixels,
+        alpha,
         format="TIFF",
         exif=_exif_of(data, notes),
-        icc_profile=icc_profile,
-        xmp=_tag_bytes(tags, _XMP),
+        icc_profile=fitting_profile(icc_profile, pixels.shape[2], notes),
+        xmp=plain_xmp(_tag_bytes(tags, _XMP, notes), notes),
+        iptc=_tag_bytes(tags, _IPTC, notes),
+        srgb=srgb,
         dpi=dpi,
         notes=tuple(notes),
     )
     return picture, orientation
+
+
+def _order(data: bytes) -> str:
+    return "<" if data[:2] == b"II" else ">"
+
+
+def _directory(data: bytes, at: int | None = None) -> TiffImagePlugin.ImageFileDirectory_v2:
+    """The first directory, or the one that lies there; its `next` is the one after it."""
+    tags = TiffImagePlugin.ImageFileDirectory_v2(data[:16] if b"+" in data[2:4] else data[:8])
+    stream = io.BytesIO(data)
+    stream.seek(tags.next if at is None else at)
+    tags.load(stream)
+    return tags
+
+
+def _with_bytes(data: bytes, tag: int) -> bytes:
+    """The file with a tag that holds a number holding that number's bytes, since Pillow fails over a number."""
+    order, patched = _order(data), bytearray(data)
+    struct.pack_into(order + "HI", patched, dict(directory_entries(data, order))[tag] + 2, 7, 4)
+    return bytes(patched)
+
+
+def _full_page(data: bytes, tags: TiffImagePlugin.ImageFileDirectory_v2) -> int:
+    """Where the first page lies that isn't a smaller copy of another one, or 0."""
+    at, seen = tags.next, set[int]()
+    while at and at not in seen and at < len(data):
+        seen.add(at)
+        tags = _directory(data, at)
+        if 256 in tags and not tags.get(_SUBFILE, 0) & 1:
+            return at
+        at = tags.next
+    return 0
+
+
+def _plain_pixels(
+    data: bytes, tags: TiffImagePlugin.ImageFileDirectory_v2, max_pixels: int, notes: list[str]
+) -> tuple[np.ndarray, bytes, bool]:
+    """Pixels that Pillow reads, or else their samples; the profile; whether the colours were converted to sRGB."""
+    try:
+        with loaded(data, max_pixels, "TIFF") as image:
+            return decoded(image, notes), kept_profile(image), image.mode in CONVERTED
+    except UnidentifiedImageError:
+        array = samples(data, tags)
+    kind, count = tags.get(_PHOTOMETRIC), array.shape[2]
+    if kind not in (0, 1, 2) or (kind == 2) != (count >= 3) or count > 4:
+        raise ValueError(
+            f"a TIFF of a kind that is not supported ({count} channels, photometric interpretation {kind})"
+        )
+    array = array if array.dtype == np.uint8 else supported(array, notes)
+    if count in (2, 4):
+        array = _straight_alpha(array, tags.get(_EXTRA, (0,))[0], notes)
+    return array, _tag_bytes(tags, _ICC, notes), False
 
 
 def _is_raw(data: bytes, tags: TiffImagePlugin.ImageFileDirectory_v2) -> bool:
@@ -77,19 +141,26 @@ def _is_raw(data: bytes, tags: TiffImagePlugin.ImageFileDirectory_v2) -> bool:
 
 def _straight_alpha(array: np.ndarray, kind: int, notes: list[str]) -> np.ndarray:
     """TIFF's ExtraSamples: 0 is any channel (left out), 1 alpha that the colours are multiplied by, 2 plain alpha."""
-    if array.shape[2] == 3 or kind == 2:
+    if array.shape[2] in (1, 3) or kind == 2:
         return array
     if kind != 1:
-        notes.append("a fourth channel that is not alpha is left out")
-        return array[..., :3]
-    alpha = array[..., 3:].astype(np.float64)
-    colour = np.divide(array[..., :3] * 65535.0, alpha, out=np.zeros(array[..., :3].shape), where=alpha > 0)
-    return np.concatenate([np.rint(colour.clip(0, 65535)).astype(np.uint16), array[..., 3:]], axis=2)
+        notes.append(f"a {'fourth' if array.shape[2] == 4 else 'second'} channel that is not alpha is left out")
+        return array[..., :-1]
+    alpha, white = array[..., -1:].astype(np.float64), np.iinfo(array.dtype).max
+    colour = np.divide(array[..., :-1] * float(white), alpha, out=np.zeros(array[..., :-1].shape), where=alpha > 0)
+    return np.concatenate([np.rint(colour.clip(0, white)).astype(array.dtype), array[..., -1:]], axis=2)
 
 
-def _tag_bytes(tags: TiffImagePlugin.ImageFileDirectory_v2, tag: int) -> bytes:
+def _tag_bytes(tags: TiffImagePlugin.ImageFileDirectory_v2, tag: int, notes: list[str]) -> bytes:
     value = tags.get(tag, b"")  # a tuple of numbers, or the bytes, or a tuple with the bytes, as the tag's type has it
-    return b"".join(part for part in value if isinstance(part, bytes)) if isinstance(value, tuple) else bytes(value)
+    parts = value if isinstance(value, tuple) else (value,)
+    if all(isinstance(part, bytes) for part in parts):
+        return b"".join(parts)
+    code = {1: "B", 3: "H", 4: "I"}.get(tags.tagtype.get(tag, 0))
+    if code is None or not all(isinstance(part, int) for part in parts) or (tag != _IPTC and code != "B"):
+        notes.append(f"the TIFF tag {tag} holds numbers where bytes belong: it is left out")
+        return b""
+    return struct.pack(f"{tags._endian}{len(parts)}{code}", *parts)  # some programs call the bytes numbers
 
 
 def _exif_of(data: bytes, notes: list[str]) -> bytes:
@@ -105,7 +176,7 @@ def _exif_of(data: bytes, notes: list[str]) -> bytes:
         return b""
 
 
-def encode_tiff(array: np.ndarray, picture: Picture, quality: int | None, notes: list[str]) -> bytes:
+def write(array: np.ndarray, picture: Picture, quality: int | None, notes: list[str]) -> bytes:
     """A TIFF file around the EXIF block: its own bytes come first, so that every offset in it stays valid.
 
     Strips are deflated with horizontal differencing (TIFF 6.0, section 14, and Adobe's supplement 2).
@@ -142,7 +213,7 @@ def encode_tiff(array: np.ndarray, picture: Picture, quality: int | None, notes:
     add(317, "H", 2)
     if channels in (2, 4):
         add(338, "H", 2)  # alpha, not multiplied in
-    for tag, kind, block in ((_XMP, 1, picture.xmp), (_ICC, 7, picture.icc_profile)):
+    for tag, kind, block in ((_XMP, 1, picture.xmp), (_ICC, 7, picture.icc_profile), (_IPTC, 7, picture.iptc)):
         if block:
             add_block(tag, kind, len(block), block)
     if picture.dpi and _RESOLUTION_X not in entries:

@@ -3,19 +3,33 @@
 from __future__ import annotations
 
 import struct
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from .picture import DEFAULT_QUALITY, Picture
-from .pixels import metadata, saved, without_grey_alpha
+from .decoding import as_picture, frames_note
+from .formats import BY_NAME
+from .icc import as_colour, model_of
+from .picture import Picture
+from .pixels import loaded, metadata, saved
 
 
-def encode_webp(array: np.ndarray, picture: Picture, quality: int | None, notes: list[str]) -> bytes:
-    options: dict[str, Any] = {"quality": quality or DEFAULT_QUALITY["WEBP"]}
+def read(data: bytes, max_pixels: int) -> tuple[Picture, int]:
+    """The first frame of a WebP file."""
+    lossless = data[12:16] == b"VP8L" or (data[12:16] == b"VP8X" and has_chunk(data, b"VP8L"))
+    with loaded(data, max_pixels, "WEBP") as image:
+        return as_picture(image, "WEBP", frames_note(image), encoding={"lossless": lossless})
+
+
+def write(array: np.ndarray, picture: Picture, quality: int | None, notes: list[str]) -> bytes:
+    """A WebP file of (h, w, 1, 3 or 4) uint8; grey becomes three equal channels there."""
+    options: dict[str, Any] = {"quality": quality or BY_NAME["WEBP"].quality}
     if quality is None and picture.encoding.get("lossless"):
         options = {"lossless": True, "exact": True}
-    return saved(without_grey_alpha(array), "WEBP", **options, **metadata(picture))
+    if model_of(picture.icc_profile) == "GRAY":
+        picture = replace(picture, icc_profile=as_colour(picture.icc_profile))
+    return saved(array, "WEBP", **options, **metadata(picture))
 
 
 def has_chunk(webp: bytes, wanted: bytes) -> bool:

@@ -9,8 +9,11 @@ import numpy as np
 
 from ..files.locations import RemotePath, located
 from ..files.storage import write_whole
-from .formats import ENCODERS, LARGEST_SIDE
-from .picture import FORMATS, ImageError, Picture, reason, shown
+from .exif import fitted
+from .formats import BY_NAME, FORMATS, TABLE, Format, written_as
+from .icc import as_colour, model_of
+from .picture import ImageError, Picture, reason, shown
+from .png import texts
 
 
 def write_picture(
@@ -27,10 +30,10 @@ def write_picture(
     remote file, as in `storage`, which says how the file appears only when whole. Returns notes on what the format
     could not hold. Raises ImageError; then nothing is left.
     """
-    kind = _kind(picture, format or FORMATS.get(os.path.splitext(str(path))[1].lower()), quality)
+    row = _row(picture, format or FORMATS.get(os.path.splitext(str(path))[1].lower()), quality)
     notes: list[str] = []
     try:
-        write_whole(located(path), _encode(picture, kind, quality, notes))
+        write_whole(located(path), _encode(picture, row, quality, notes))
     except Exception as error:
         raise ImageError(f"{shown(path)}: {reason(error)}") from error
     return tuple(notes)
@@ -40,39 +43,70 @@ def encode_picture(
     picture: Picture, *, format: str | None = None, quality: int | None = None
 ) -> tuple[bytes, tuple[str, ...]]:
     """The content of the file that `write_picture` would write, in the picture's own format by default; the notes."""
-    kind = _kind(picture, format, quality)
+    row = _row(picture, format, quality)
     notes: list[str] = []
     try:
-        data = _encode(picture, kind, quality, notes)
+        data = _encode(picture, row, quality, notes)
     except Exception as error:
         raise ImageError(reason(error)) from error
     return data, tuple(notes)
 
 
-def _kind(picture: Picture, format: str | None, quality: int | None) -> str:
-    """The name of the encoder, after the arguments of both functions above are checked."""
-    if format is not None and format.upper() not in ENCODERS:
-        raise ValueError(f"format: expected one of {', '.join(ENCODERS)}, got {format!r}")
+def _row(picture: Picture, format: str | None, quality: int | None) -> Format:
+    """The format to write, after the arguments of both functions above are checked."""
+    names = [row.name for row in TABLE if row.written]
+    if format is not None and format.upper() not in names:
+        raise ValueError(f"format: expected one of {', '.join(names)}, got {format!r}")
     if quality is not None and not 1 <= quality <= 100:
         raise ValueError(f"quality: expected 1 to 100, got {quality}")
-    return (format or (picture.format if picture.format in ENCODERS else "PNG")).upper()
+    return written_as(picture.format) if format is None else BY_NAME[format.upper()]
 
 
-def _encode(picture: Picture, kind: str, quality: int | None, notes: list[str]) -> bytes:
+def _encode(picture: Picture, row: Format, quality: int | None, notes: list[str]) -> bytes:
     height, width, channels = picture.pixels.shape
-    if max(height, width) > LARGEST_SIDE.get(kind, 2**31 - 1):
-        raise ValueError(f"{kind} holds at most {LARGEST_SIDE[kind]} pixels a side, this is {width}×{height}")
+    if max(height, width) > row.largest_side:
+        raise ValueError(f"{row.title} holds at most {row.largest_side} pixels a side, this is {width}×{height}")
     pixels, alpha = picture.pixels, picture.alpha
-    if alpha is not None and kind == "JPEG":
+    if alpha is not None and not row.alpha:
         if (alpha != np.iinfo(alpha.dtype).max).any():
-            notes.append("JPEG holds no transparency: it is left out")
+            notes.append(f"{row.title} holds no transparency: it is left out")
         alpha = None
-    if alpha is not None and channels == 1 and (kind == "BMP" or (kind == "TIFF" and pixels.dtype == np.uint16)):
+    if 8 * pixels.itemsize > row.bits:
+        notes.append(f"{row.title} holds {row.bits} bit: 16 bit is rounded")
+        pixels, alpha = _rounded(pixels), None if alpha is None else _rounded(alpha)
+    if alpha is not None and channels == 1 and 8 * pixels.itemsize > row.grey_bits:
         pixels = pixels.repeat(3, axis=2)  # few programs (not even our reader) take grey with alpha there
     array = pixels if alpha is None else np.concatenate([pixels, alpha[..., None]], axis=2)
-    if array.dtype == np.uint16 and kind not in ("PNG", "TIFF"):
-        notes.append(f"{kind} holds 8 bit: 16 bit is rounded")
-        array = ((array.astype(np.uint32) * 255 + 32767) // 65535).astype(np.uint8)
-    if picture.format != kind:
+    if array.shape[2] >= 3 and model_of(picture.icc_profile) == "GRAY":
+        picture = replace(picture, icc_profile=as_colour(picture.icc_profile))
+    _note_left_out(picture, row, notes)
+    exif = fitted(picture.exif, width, height, srgb=picture.srgb) if picture.exif else b""
+    picture = replace(picture, exif=exif)
+    if picture.format != row.name:
         picture = replace(picture, encoding={})
-    return ENCODERS[kind](array, picture, quality, notes)
+    return row.codec().write(array, picture, quality, notes)
+
+
+def _rounded(array: np.ndarray) -> np.ndarray:
+    """16 bit as 8."""
+    return ((array.astype(np.uint32) * 255 + 32767) // 65535).astype(np.uint8)
+
+
+def _note_left_out(picture: Picture, row: Format, notes: list[str]) -> None:
+    blocks = {
+        "exif": ("EXIF", picture.exif),
+        "xmp": ("XMP", picture.xmp),
+        "profile": ("colour profile", picture.icc_profile),
+    }
+    names = [name for key, (name, block) in blocks.items() if block and key not in row.holds]
+    if names:
+        *others, last = [name for key, (name, _) in blocks.items() if key not in row.holds]
+        notes.append(f"{row.title} holds no {', '.join(others)} or {last}: they are left out")
+    for key, what, block in (("iptc", "IPTC data", picture.iptc), ("comment", "comment", picture.comment)):
+        if block and key not in row.holds:
+            notes.append(f"{row.title} holds no {what}: it is left out")
+    if picture.format != row.name:
+        if picture.encoding.get("extended"):
+            notes.append("only JPEG holds extended XMP: it is left out")
+        if names := [name for name in texts(picture.encoding.get("chunks", ())) if name != "Comment"]:
+            notes.append(f"only PNG holds texts of its kind: they are left out ({', '.join(names)})")

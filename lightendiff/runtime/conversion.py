@@ -11,6 +11,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from ..images.working import working
+
 OVERSHOOT = 1e-5  # what rounding may carry a float pixel beyond [0, 1], through a colour space and back for example
 
 _WHITE = {torch.uint8: 255.0, torch.uint16: 65535.0}
@@ -87,21 +89,28 @@ def _from_pil(image: Image.Image, name: str) -> Pixels:
         )
     if 0 in image.size:
         raise ValueError(f"{name}: expected at least one pixel, got a PIL image of size {image.size}")
-    working = {"1": "L", "P": "RGB", "PA": "RGBA"}.get(mode, mode)
-    if image.has_transparency_data and working in ("L", "RGB"):
-        working += "A"  # the colour that it names won't be the same after restoring
-    array = np.asarray(image if working == mode else image.convert(working))
+    plain = {"1": "L", "P": "RGB", "PA": "RGBA"}.get(mode, mode)
+    if image.has_transparency_data and plain in ("L", "RGB"):
+        plain += "A"  # the colour that it names won't be the same after restoring
+    array = np.asarray(image if plain == mode else image.convert(plain))
     if mode == "I":
         if array.min() < 0 or array.max() > 65535:
             raise ValueError(
                 f"{name}: expected values in 0…65535 for mode I, got values from {array.min()} to {array.max()}"
             )
         array = array.astype(np.uint16)
-    colour, alpha = (array[..., :-1], array[..., -1:]) if working[-1] == "A" else (array, None)
+    colour, alpha = (array[..., :-1], array[..., -1:]) if plain[-1] == "A" else (array, None)
+    work = None
+    if array.dtype in (np.uint8, np.uint16):
+        seen = None if alpha is None else alpha[..., 0]
+        work = working(np.atleast_3d(colour), seen, image.info.get("icc_profile") or b"")
+        colour = work.given.reshape(colour.shape)
     picture = _from_array(colour, name)
 
     def back(output: Tensor) -> Image.Image:
         result = picture.back(output)
+        if work is not None:
+            result = work.back(np.atleast_3d(result)).reshape(result.shape)
         if alpha is not None:
             result = np.concatenate([result, alpha], axis=2)
         restored = Image.fromarray(result.astype(np.int32) if mode == "I" else result)

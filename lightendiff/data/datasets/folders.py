@@ -41,7 +41,9 @@ class PairedFolders(Source):
         stems = [stem for stem in dark if stem not in excluded]
         if not stems:
             raise ValueError(f"exclude leaves no pair in {self.folders[0]}")
-        stored = read_pictures([dark[stem] for stem in stems] + [target[stem] for stem in stems], self.cached)
+        stored = read_pictures(
+            [dark[stem] for stem in stems] + [target[stem] for stem in stems], self.cached, deep=True
+        )
         pairs = list(zip(stored[: len(stems)], stored[len(stems) :], strict=True))
         check_sizes(pairs)
         self._pairs = pairs
@@ -69,7 +71,7 @@ class TwoFiles(PairedFolders):
     """A single pair, of two files of any names."""
 
     def load(self) -> None:
-        dark, target = read_pictures(self.folders, cached=False)
+        dark, target = read_pictures(self.folders, cached=False, deep=True)
         pair: tuple[Stored, Stored] = (dark, target)
         check_sizes([pair])
         self._pairs = [pair]
@@ -108,7 +110,7 @@ class UnpairedFolders(Source):
     def load(self) -> None:
         if not self._dark:
             dark, normal = (list_pictures(folder) for folder in self.folders)
-            stored = read_pictures([*dark, *normal], self.cached)
+            stored = read_pictures([*dark, *normal], self.cached, deep=True)
             self._dark, self._normal = stored[: len(dark)], stored[len(dark) :]
 
     def __len__(self) -> int:
@@ -154,7 +156,7 @@ class WellLit(Source):
         excluded = excluded_names(self.exclude, {name for p in paths for name in (p.stem, p.parent.name)}, self.paths)
         paths = [path for path in paths if not excluded & {path.stem, path.parent.name}]
         low, high = self.mean
-        self._pictures = [p for p in read_pictures(paths, self.cached) if low <= 255 * p.mean <= high]
+        self._pictures = [p for p in read_pictures(paths, self.cached, deep=True) if low <= 255 * p.mean <= high]
         if not self._pictures:
             raise ValueError(f"no picture of {self.paths} is left after exclude and mean={self.mean}")
 

@@ -7,8 +7,6 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from ..pictures import load_bgr
-
 VIEW = 384, 512  # height and width of a view, in every fourth of them the other way round
 ANGLES = 50.0, 90.0  # degrees that a view's longer side covers
 PITCH = 6.0  # degrees, standard deviation: cameras look ahead
@@ -16,7 +14,8 @@ PITCH = 6.0  # degrees, standard deviation: cameras look ahead
 
 def read_panorama(path: Path) -> np.ndarray:
     """The light (h, 2h, 3), float32 RGB, of a Radiance file in equirectangular projection; ValueError if it is none."""
-    pixels = load_bgr(path, cv2.IMREAD_UNCHANGED)
+    data = np.fromfile(path, np.uint8)  # since imread can't open paths with non-ASCII letters on Windows
+    pixels = cv2.imdecode(data, cv2.IMREAD_UNCHANGED) if data.size else None
     if pixels is None or pixels.dtype != np.float32 or pixels.ndim != 3:
         raise ValueError(f"{path} can't be read as an HDR picture")
     if pixels.shape[1] != 2 * pixels.shape[0]:

@@ -1,0 +1,205 @@
+"""The rows of docs/files.md: what is kept of a file, and that a note tells of what isn't."""
+
+from __future__ import annotations
+
+import struct
+import sys
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
+
+from lightendiff.images import ImageError, Picture, decode_picture, encode_picture, read_picture, write_picture
+from lightendiff.images.formats import TABLE, Format
+from lightendiff.images.icc import colour_profile
+from lightendiff.images.iptc import as_raw_profile, as_resources, in_resources
+
+WRITTEN = [row for row in TABLE if row.written]
+RECORDS = b"\x1c\x02\x19\x00\x07harbour\x1c\x02\x78\x00\x03the"
+PIXELS = np.random.default_rng(0).integers(0, 256, (64, 48, 3), dtype=np.uint8)
+RDF = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF>%s</rdf:RDF></x:xmpmeta>'
+
+
+def make_exif() -> bytes:
+    exif = Image.Exif()
+    exif[271] = "Maker"
+    return exif.tobytes()[6:]
+
+
+def with_segment(jpeg: bytes, marker: int, body: bytes) -> bytes:
+    return jpeg[:2] + b"\xff" + bytes([marker]) + struct.pack(">H", len(body) + 2) + body + jpeg[2:]
+
+
+# ------------------------------------------------------------------------------------------------- table of formats
+
+
+@pytest.mark.parametrize("row", WRITTEN, ids=lambda row: row.name)
+def test_a_format_holds_what_its_row_says_or_a_note_tells(row: Format) -> None:
+    deep = PIXELS.astype(np.uint16) * 257
+    blocks = {"exif": make_exif(), "xmp": RDF % b"", "profile": colour_profile("x", gamma=1.8), "iptc": RECORDS}
+    blocks["comment"] = b"hello"
+    picture = Picture(
+        deep,
+        deep[..., 0] | 1,
+        format="none of them",
+        exif=blocks["exif"],
+        xmp=blocks["xmp"],
+        icc_profile=blocks["profile"],
+        iptc=RECORDS,
+        comment=b"hello",
+    )
+    data, notes = encode_picture(picture, format=row.name)
+    again, said = decode_picture(data, "a"), " ".join(notes)
+    assert again.pixels.itemsize * 8 == row.bits
+    assert ("16 bit is rounded" in said) == (row.bits == 8)
+    assert (again.alpha is not None) == row.alpha == ("transparency" not in said)
+    words = {"exif": "EXIF", "xmp": "XMP", "profile": "colour profile", "iptc": "no IPTC data", "comment": "no comment"}
+    for key, block in blocks.items():
+        kept = again.icc_profile if key == "profile" else getattr(again, key)
+        assert (kept == block) == (key in row.holds), key
+        assert (words[key] in said) == (key not in row.holds), key
+
+
+@pytest.mark.parametrize("number", [b"iptc", b"xmp"])
+def test_imagemagicks_raw_profiles_survive_in_png(tmp_path: Path, number: bytes) -> None:
+    content = as_resources(RECORDS) if number == b"iptc" else RDF % b""
+    info = PngInfo()
+    info.add(b"zTXt", as_raw_profile(number.decode(), content))
+    Image.fromarray(PIXELS).save(tmp_path / "a.png", pnginfo=info)
+    write_picture(tmp_path / "b.png", read_picture(tmp_path / "a.png"))
+    again = read_picture(tmp_path / "b.png")
+    assert (again.iptc, again.xmp) == ((RECORDS, b"") if number == b"iptc" else (b"", content))
+
+
+def test_records_are_found_among_other_resources() -> None:
+    other = b"8BIM" + struct.pack(">H", 0x03ED) + b"\x03abc" + struct.pack(">I", 3) + b"xyz\0"
+    assert in_resources(other + as_resources(RECORDS)) == RECORDS
+    assert in_resources(other) == in_resources(b"8BIM") == in_resources(b"") == b""
+
+
+def test_extended_xmp_stays_in_jpeg_and_is_told_elsewhere(tmp_path: Path) -> None:
+    Image.fromarray(PIXELS).save(tmp_path / "a.jpg", xmp=RDF % b"")
+    block = b"http://ns.adobe.com/xmp/extension/\0" + b"0" * 32 + struct.pack(">II", 4, 0) + b"more"
+    (tmp_path / "a.jpg").write_bytes(with_segment((tmp_path / "a.jpg").read_bytes(), 0xE1, block))
+    picture = read_picture(tmp_path / "a.jpg")
+    assert write_picture(tmp_path / "b.jpg", picture) == ()
+    assert block in (tmp_path / "b.jpg").read_bytes()
+    assert write_picture(tmp_path / "b.png", picture) == ("only JPEG holds extended XMP: it is left out",)
+
+
+def test_texts_of_png_are_told_elsewhere(tmp_path: Path) -> None:
+    info = PngInfo()
+    info.add_text("Title", "Night")
+    Image.fromarray(PIXELS).save(tmp_path / "a.png", pnginfo=info)
+    notes = write_picture(tmp_path / "a.webp", read_picture(tmp_path / "a.png"))
+    assert notes == ("only PNG holds texts of its kind: they are left out (Title)",)
+
+
+# ----------------------------------------------------------------------------------------------------- what is claimed
+
+
+def test_a_gain_map_is_no_longer_claimed(tmp_path: Path) -> None:
+    item = b'<rdf:li rdf:parseType="Resource"><Container:Item Item:Semantic="%s"/></rdf:li>'
+    claim = (
+        b'<rdf:Description hdrgm:Version="1.0" a:b="c">' + item % b"Primary" + item % b"GainMap" + b"</rdf:Description>"
+    )
+    Image.fromarray(PIXELS).save(tmp_path / "a.jpg", xmp=RDF % claim)
+    picture = read_picture(tmp_path / "a.jpg")
+    assert picture.notes == ("the gain map for HDR screens is left out",)
+    assert picture.xmp == RDF % (b'<rdf:Description a:b="c">' + item % b"Primary" + b"</rdf:Description>")
+
+
+def test_a_gain_map_that_only_a_segment_claims_is_told(tmp_path: Path) -> None:
+    Image.fromarray(PIXELS).save(tmp_path / "a.jpg")
+    body = b"urn:iso:std:iso:ts:21496:-1\0\0\0\0\0"
+    (tmp_path / "a.jpg").write_bytes(with_segment((tmp_path / "a.jpg").read_bytes(), 0xE2, body))
+    assert read_picture(tmp_path / "a.jpg").notes == ("the gain map for HDR screens is left out",)
+
+
+@pytest.mark.parametrize("key", [0, 1])
+def test_a_bilevel_pictures_transparent_colour_becomes_alpha(tmp_path: Path, key: int) -> None:
+    shape = PIXELS[..., 0] > 100
+    Image.fromarray(shape).save(tmp_path / "a.png", transparency=key)
+    alpha = read_picture(tmp_path / "a.png").alpha
+    assert alpha is not None
+    np.testing.assert_array_equal(alpha > 0, shape != bool(key))
+
+
+# --------------------------------------------------------------------------------------------------- the right picture
+
+
+@pytest.mark.parametrize("name", ["a.jpg", "a.png"])
+def test_a_file_that_ends_early_is_restored_with_a_note(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    Image.fromarray(PIXELS).save(path)
+    whole, data = read_picture(path).pixels, path.read_bytes()
+    for cut in (2, 14, len(data) // 20):
+        path.write_bytes(data[:-cut])
+        picture = read_picture(path)
+        if picture.notes:
+            assert picture.notes == ("the file ends early: what is missing at the end is made up",)
+        np.testing.assert_array_equal(picture.pixels[:40], whole[:40])
+    assert picture.notes
+    path.write_bytes(data[: len(data) // 2])
+    with pytest.raises(ImageError, match="truncated"):
+        read_picture(path)
+
+
+@pytest.mark.parametrize("big", [False, True])
+def test_a_tiffs_thumbnail_is_not_the_picture(tmp_path: Path, big: bool) -> None:
+    tifffile = pytest.importorskip("tifffile")
+    with tifffile.TiffWriter(tmp_path / "a.tif", bigtiff=big) as file:
+        file.write(PIXELS[::4, ::4], photometric="rgb", subfiletype=1)
+        file.write(PIXELS, photometric="rgb", subfiletype=0)
+    picture = read_picture(tmp_path / "a.tif")
+    np.testing.assert_array_equal(picture.pixels, PIXELS)
+    assert not any("page" in note for note in picture.notes)
+
+
+@pytest.mark.parametrize("options", [{}, {"compression": "zlib", "predictor": True}, {"tile": (16, 16)}])
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_rare_tiffs_are_read(tmp_path: Path, options: dict, order: str) -> None:
+    tifffile = pytest.importorskip("tifffile")
+    deep = PIXELS.astype(np.uint16) * 251
+    kept = {"photometric": "minisblack", "byteorder": order, **options}
+    tifffile.imwrite(tmp_path / "a.tif", deep[..., :2], extrasamples=["unassalpha"], planarconfig="contig", **kept)
+    picture = read_picture(tmp_path / "a.tif")
+    assert picture.alpha is not None
+    np.testing.assert_array_equal(np.dstack([picture.pixels, picture.alpha]), deep[..., :2])
+    if "predictor" not in options:
+        tifffile.imwrite(tmp_path / "b.tif", deep[..., 0] / 65535.0, **kept)
+        np.testing.assert_array_equal(read_picture(tmp_path / "b.tif").pixels, deep[..., :1])
+
+
+def test_a_refusal_says_what_the_tiff_is(tmp_path: Path) -> None:
+    tifffile = pytest.importorskip("tifffile")
+    deep = np.repeat(PIXELS, 2, 2).astype(np.uint16)
+    tifffile.imwrite(tmp_path / "a.tif", deep, photometric="minisblack", planarconfig="contig")
+    with pytest.raises(ImageError, match=r"a TIFF of a kind that is not supported \(6 channels"):
+        read_picture(tmp_path / "a.tif")
+
+
+def test_a_tag_that_holds_a_number_does_not_stop(tmp_path: Path) -> None:
+    tifffile = pytest.importorskip("tifffile")
+    tifffile.imwrite(tmp_path / "a.tif", PIXELS, photometric="rgb", extratags=[(700, 4, 1, 10**9, True)])
+    picture = read_picture(tmp_path / "a.tif")
+    assert picture.notes == ("the TIFF tag 700 holds numbers where bytes belong: it is left out",)
+    write_picture(tmp_path / "b.tif", picture)
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3, 4])
+def test_png_is_written_without_opencv(monkeypatch: pytest.MonkeyPatch, channels: int) -> None:
+    monkeypatch.setitem(sys.modules, "cv2", None)
+    pixels = np.dstack([PIXELS, PIXELS[..., :1]])[..., :channels]
+    colour, alpha = (pixels, None) if channels in (1, 3) else (pixels[..., :-1], pixels[..., -1])
+    data, _ = encode_picture(Picture(colour, alpha), format="PNG")
+    again = decode_picture(data, "a.png")
+    np.testing.assert_array_equal(again.pixels, colour)
+    assert zlib.crc32(data[12:29]) == struct.unpack(">I", data[29:33])[0]
+    deep, _ = encode_picture(Picture(PIXELS[..., :1].astype(np.uint16) * 251), format="PNG")
+    np.testing.assert_array_equal(decode_picture(deep, "a.png").pixels, PIXELS[..., :1].astype(np.uint16) * 251)
+    with pytest.raises(ImageError, match="opencv-python-headless"):
+        decode_picture(encode_picture(Picture(PIXELS.astype(np.uint16)), format="PNG")[0], "a.png")
