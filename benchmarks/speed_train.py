@@ -126,11 +126,13 @@ def quiet(name: str) -> Iterator[None]:
 
 
 def self_made(sources: Sequence[Mapping[str, Any]], size: Size) -> list[Any]:
-    """Self-made pictures in the place of each source, darkened by the sensor model where the source's are."""
+    """Self-made pictures in the place of each source, as often, darkened by the sensor model where the source's are."""
     from lightendiff.data.datasets import SelfMade
 
-    names = [class_name(source) for source in sources]
-    return [SelfMade(16, size, seed, darken=name == "Darkened") for seed, name in enumerate(names)]
+    return [
+        SelfMade(16, size, seed, darken=class_name(source) == "Darkened", weight=source["init_args"].get("weight", 1.0))
+        for seed, source in enumerate(sources)
+    ]
 
 
 def class_name(entry: Mapping[str, Any]) -> str:

@@ -160,8 +160,9 @@ class LowLightData(lightning.LightningDataModule):
     workers.
 
     Args:
-        train: sources; each draw picks one with the probability given by `weights`.
-        weights: one number ≥ 0 per source, need not add up to 1; None is equal weights.
+        train: sources; each draw picks one with a probability proportional to its `weight`.
+        weights: instead of the sources' own, one number ≥ 0 per source in their order; for configurations of earlier
+            versions.
         crop: (height, width) of training crops, multiples of 32, or of 64 for `paper`.
         scale: smallest and largest factor by which a crop's window exceeds `crop` before it is resized.
         batch_size: samples per step and process.
