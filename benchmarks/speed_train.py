@@ -66,10 +66,13 @@ def training_line(
     from lightendiff.data.augment import Augmentation
     from lightendiff.data.datamodule import LowLightData
     from lightendiff.data.degradations import SensorModel
+    from lightendiff.training import losses
 
     torch.manual_seed(0)
     settings = {**content["model"]["init_args"], "init_from": None, **changes}
-    for name, kind in (("augmentation", Augmentation), ("sensor", SensorModel)):
+    kinds = {"augmentation": Augmentation, "sensor": SensorModel, "image_loss": losses.ImageLoss}
+    kinds |= {"latent_loss": losses.LatentLoss, "consistency_loss": losses.ConsistencyLoss}
+    for name, kind in {**kinds, "retinex_loss": losses.RetinexLoss}.items():
         if settings.get(name) is not None:
             settings[name] = kind(**settings[name])
     model = getattr(training, class_name(content["model"]))(**settings)

@@ -38,10 +38,15 @@ def main(args: ArgsType = None, run: bool = True, prog: str | None = None) -> Li
 
     Without `run`, `args` has no subcommand, and trainer, model and data are only built. `prog` is the program's name.
     """
+    import yaml
+    from jsonargparse import set_loader
     from lightning.pytorch.cli import LightningCLI
 
     from ..data.datamodule import LowLightData
     from ..training.base import RestorationTraining
+    from ..training.earlier import load_configuration
+
+    set_loader("lightendiff", load_configuration, exceptions=(ValueError, yaml.YAMLError))
 
     return LightningCLI(
         RestorationTraining,
@@ -53,7 +58,7 @@ def main(args: ArgsType = None, run: bool = True, prog: str | None = None) -> Li
             "use_distributed_sampler": False,
             "plugins": [{"class_path": "lightendiff.training.WholeCheckpoints"}],
         },
-        parser_kwargs={"prog": prog},
+        parser_kwargs={"prog": prog, "parser_mode": "lightendiff"},
         args=args,
         run=run,
     )

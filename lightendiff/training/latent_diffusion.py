@@ -12,7 +12,9 @@ from torch.nn import functional as F
 from ..diffusion.scheduler import gaussian_noise
 from .base import Batch, RestorationTraining
 from .content_transfer import Reexposure
-from .losses import restoration_loss
+from .losses import ConsistencyLoss, ImageLoss, LatentLoss
+
+IMAGE, LATENT, CONSISTENCY = ImageLoss(), LatentLoss(), ConsistencyLoss()
 
 
 class LatentDiffusion(RestorationTraining):
@@ -32,14 +34,13 @@ class LatentDiffusion(RestorationTraining):
         joint_from_step: step at which the joint phase begins; None for never (the paper's way).
         rollout_steps: each step of the joint phase samples as inference does, in a number of steps that is drawn from
             this list; repeat one to favour it.
-        latent_weight: weight of the latent loss on the sampled latent in the joint phase.
         detail: (height, width) of the window, in pixels; null for the whole crop.
         detail_count: how many pictures of a batch go through the encoder and the decoder at most, which cost most of
             the time; null for all but those that are `tones_only`. With 0 only the UNet learns, from the latent loss.
         reexpose_probability: how many pictures of the joint phase are relit.
-        ssim_weight: weight of 1 − SSIM in image losses.
-        matched_weight: share of the brightness-matched image loss.
-        consistency_weight: weight of the unpaired regime's consistency loss.
+        image_loss: of the rendered picture, in the joint phase.
+        latent_loss: of the sampled latent, in the joint phase.
+        consistency_loss: of the unpaired regime's sampled latent.
         base: see `RestorationTraining`.
     """
 
@@ -48,13 +49,12 @@ class LatentDiffusion(RestorationTraining):
         regime: Literal["paired", "unpaired"] = "paired",
         joint_from_step: int | None = None,
         rollout_steps: Sequence[int] = (1, 1, 2, 3),
-        latent_weight: float = 1.0,
         detail: tuple[int, int] | None = None,
         detail_count: int | None = None,
         reexpose_probability: float = 0.15,
-        ssim_weight: float = 0.3,
-        matched_weight: float = 0.5,
-        consistency_weight: float = 0.001,
+        image_loss: ImageLoss = IMAGE,
+        latent_loss: LatentLoss = LATENT,
+        consistency_loss: ConsistencyLoss = CONSISTENCY,
         **base: Any,
     ) -> None:
         super().__init__(**base)
@@ -69,8 +69,8 @@ class LatentDiffusion(RestorationTraining):
         if detail_count is not None and detail_count < 0:
             raise ValueError(f"detail_count: expected at least 0 or null, got {detail_count}")
         self.detail, self.detail_count = detail, detail_count
-        self.latent_weight, self.reexpose_probability = latent_weight, reexpose_probability
-        self.ssim_weight, self.matched_weight, self.consistency_weight = ssim_weight, matched_weight, consistency_weight
+        self.reexpose_probability = reexpose_probability
+        self.image_loss, self.latent_loss, self.consistency_loss = image_loss, latent_loss, consistency_loss
         self.restorer.model.freeze_latent()
         if joint_from_step is None:
             self.restorer.model.decoder.requires_grad_(False)
@@ -90,7 +90,7 @@ class LatentDiffusion(RestorationTraining):
             return self.rollout_losses(batch, latent, condition, target_latent, generator)
         losses = {"diffusion": self.diffusion_loss(target_latent, condition, generator)}
         if self.regime == "unpaired":
-            losses["consistency"] = self.consistency_loss(latent, condition, generator)
+            losses["consistency"] = self.inconsistency(latent, condition, generator)
         return losses
 
     def target_latent(self, latent: Tensor, target: Tensor) -> Tensor:
@@ -123,7 +123,7 @@ class LatentDiffusion(RestorationTraining):
         """Losses of pictures that were sampled as in inference, with a random number of steps."""
         model = self.restorer.model
         sampled = self.rollout(latent, condition, generator)
-        losses = {"latent": self.latent_weight * F.mse_loss(sampled, target_latent)}
+        losses = {"latent": self.latent_loss(sampled, target_latent)}
         some = torch.nonzero(~batch["tones_only"]).flatten()[: self.detail_count]
         if len(some) == 0:
             return losses
@@ -135,7 +135,7 @@ class LatentDiffusion(RestorationTraining):
         _, skips = model.encode(dark, batch["mean"][some])
         image = self.restorer.decode(latents, skips)
         with self.full_precision():
-            losses["image"] = restoration_loss(image, target, self.ssim_weight, self.matched_weight)
+            losses["image"] = self.image_loss(image, target)
         return losses
 
     def rollout(self, latent: Tensor, condition: Tensor, generator: torch.Generator) -> Tensor:
@@ -177,13 +177,12 @@ class LatentDiffusion(RestorationTraining):
         places = max(0, have - want) // grid + 1
         return grid * int(self._uniform(generator) * places), min(have, want)
 
-    def consistency_loss(self, latent: Tensor, condition: Tensor, generator: torch.Generator) -> Tensor:
-        """L1 distance of the sampled latent to R ⊙ L^0.2 of the dark picture (LightenDiffusion, eq. 10)."""
+    def inconsistency(self, latent: Tensor, condition: Tensor, generator: torch.Generator) -> Tensor:
+        """The consistency loss of what is sampled for a dark picture's latent."""
         with torch.no_grad():
             reflectance, illumination = self.restorer.model.decompose(latent)
-            expected = (reflectance * illumination**0.2).float()
-        sampled = self.restorer.sample_latent(latent.float(), condition, self._noise(expected, generator))
-        return self.consistency_weight * F.l1_loss(sampled, expected)
+        sampled = self.restorer.sample_latent(latent.float(), condition, self._noise(latent.float(), generator))
+        return self.consistency_loss(sampled, reflectance, illumination)
 
     def restore(self, dark: Tensor, reference: Tensor, generator: torch.Generator) -> Tensor:
         return self.restorer(dark, generator=generator)

@@ -67,7 +67,7 @@ class Mixture(Source):
             )
         if min(weights) < 0 or sum(weights) <= 0:
             raise ValueError(f"weights must be ≥ 0 with a positive sum, got {weights}")
-        self.sources, self.weight = list(sources), weight
+        self.sources, self.weights, self.weight = list(sources), weights, weight
         self._cumulative = np.cumsum(weights) / np.sum(weights)
         self.validates = all(source.validates for source in self.sources)
 
