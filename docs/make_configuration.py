@@ -41,7 +41,7 @@ files in `configs/` are complete examples; a run writes what it ran with to `con
 
 | top level | what |
 | --- | --- |
-| `seed_everything` | of the weights' initialisation; everything else has the seeds below |
+| `seed_everything` | of the weights' initialisation and, where they are null, of the two seeds below |
 | `trainer` | all arguments of [Lightning's Trainer][]; `max_steps` is required: the learning rate decays over it |
 | `model` | the stage, as `class_path`, and its fields, as `init_args` |
 | `data` | sources and how they are drawn from |

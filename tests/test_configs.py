@@ -135,7 +135,7 @@ def test_panoramas_are_as_many_as_the_documents_say() -> None:
 
 def test_paper_is_trained_as_published(build: Any) -> None:
     first, second = build("paper_stage1").model, build("paper_stage2").model
-    assert (first.image_loss.ssim, first.retinex_loss.weight, first.retinex_loss.shapes_latent) == (0, 0.1, True)
+    assert (first.image_loss.ssim, first.retinex_loss.weight, first.retinex_loss.shapes_latent_from) == (0, 0.1, 300)
     assert first.reexpose_probability == 0
     assert (second.regime, second.consistency_loss.weight, second.joint_from_step) == ("unpaired", 0.001, None)
     assert second.restorer.config.num_inference_steps == 20
@@ -205,7 +205,7 @@ def test_configurations_of_earlier_versions_mean_the_same(train: ModuleType, tmp
     (tmp_path / "earlier.yaml").write_text(first)
     model = train.main(["--config", str(tmp_path / "earlier.yaml")], run=False).model
     assert model.image_loss == ImageLoss(ssim=0, matched=0)
-    assert (model.retinex_loss.weight, model.retinex_loss.shapes_latent) == (0.2, True)
+    assert (model.retinex_loss.weight, model.retinex_loss.shapes_latent_from) == (0.2, 0)
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ..tone import SHOULDER, roll_off
 from .base import Batch, RestorationTraining
-from .losses import ImageLoss, RetinexLoss
+from .losses import ImageLoss, RetinexLoss, decomposition_figures
 
 EXPOSURE_KNOWN = ImageLoss(matched=0.0)  # the target's own latent tells its exposure
 RETINEX = RetinexLoss()
@@ -52,9 +52,12 @@ class ContentTransfer(RestorationTraining):
             losses = {"content": self.image_loss(image.float(), target)}
             if self.retinex_loss.weight > 0:
                 latents = [dark_latent.float(), latent.float()]
-                if not self.retinex_loss.shapes_latent:
+                begin = self.retinex_loss.shapes_latent_from
+                if begin is None or self.global_step < begin:
                     latents = [z.detach() for z in latents]
-                losses["retinex"] = self.retinex_loss(latents, [model.decompose(z) for z in latents])
+                parts = [model.decompose(z) for z in latents]
+                losses["retinex"] = self.retinex_loss(latents, parts)
+                self.figures = decomposition_figures(latents, parts)
         return losses
 
     def restore(self, dark: Tensor, reference: Tensor, generator: torch.Generator) -> Tensor:

@@ -11,7 +11,6 @@ _MOVED = {
     "ssim_weight": ("image_loss", "ssim"),
     "matched_weight": ("image_loss", "matched"),
     "retinex_weight": ("retinex_loss", "weight"),
-    "retinex_shapes_latent": ("retinex_loss", "shapes_latent"),
     "latent_weight": ("latent_loss", "weight"),
     "consistency_weight": ("consistency_loss", "weight"),
 }
@@ -30,10 +29,13 @@ def load_configuration(stream: str) -> Any:
 
 def moved(fields: dict[str, Any]) -> dict[str, Any]:
     """The fields of a stage with those of earlier versions in the losses that they belong to."""
-    now = {name: value for name, value in fields.items() if name not in _MOVED}
+    now = {name: value for name, value in fields.items() if name not in (*_MOVED, "retinex_shapes_latent")}
     for old in (name for name in fields if name in _MOVED):
         loss, name = _MOVED[old]
         if loss in fields:
             raise ValueError(f"{old}: expected it as {loss}.{name}, since {loss} is given")
         now[loss] = {**now.get(loss, {}), name: fields[old]}
+    if "retinex_weight" in fields or "retinex_shapes_latent" in fields:
+        begin = 0 if fields.get("retinex_shapes_latent") else None
+        now["retinex_loss"] = {"smoothness": 0.1, "shapes_latent_from": begin, **now.get("retinex_loss", {})}
     return now

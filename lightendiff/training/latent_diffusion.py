@@ -12,8 +12,9 @@ from torch.nn import functional as F
 from ..diffusion.scheduler import gaussian_noise
 from .base import Batch, RestorationTraining
 from .content_transfer import Reexposure
-from .losses import ConsistencyLoss, ImageLoss, LatentLoss
+from .losses import ConsistencyLoss, ImageLoss, LatentLoss, decomposition_figures
 
+LEAST_DEVIATION = 0.002  # newly initialised reflectance has 0.003 or more, a saturated one 0
 IMAGE, LATENT, CONSISTENCY = ImageLoss(), LatentLoss(), ConsistencyLoss()
 
 
@@ -85,6 +86,8 @@ class LatentDiffusion(RestorationTraining):
         with torch.no_grad():
             latent = model.latent(batch["dark"]).float()
             target_latent = self.target_latent(latent, batch["target"])
+            if self.regime == "unpaired":
+                self.figures = self.decomposition_figures(latent, batch["target"])
         condition = model.condition(batch["dark"], latent, batch["mean"])
         if self.joint:
             return self.rollout_losses(batch, latent, condition, target_latent, generator)
@@ -182,7 +185,20 @@ class LatentDiffusion(RestorationTraining):
         with torch.no_grad():
             reflectance, illumination = self.restorer.model.decompose(latent)
         sampled = self.restorer.sample_latent(latent.float(), condition, self._noise(latent.float(), generator))
-        return self.consistency_loss(sampled, reflectance, illumination)
+        return self.consistency_loss(sampled.clamp(0.0, 1.0), reflectance, illumination)  # as the published code
+
+    def decomposition_figures(self, latent: Tensor, target: Tensor) -> dict[str, Tensor]:
+        """Those of `losses.decomposition_figures`; ValueError for a decomposition that no target can be made with."""
+        model = self.restorer.model
+        latents = [latent, model.latent(target).float()]
+        figures = decomposition_figures(latents, [model.decompose(each) for each in latents])
+        for name in ("latent_std", "reflectance_std"):
+            if not figures[name] >= LEAST_DEVIATION:
+                raise ValueError(
+                    f"init_from: expected a decomposition with {name} of at least {LEAST_DEVIATION}, got "
+                    f"{float(figures[name]):.2g} from {self.init_from}, with which the unpaired regime has no target"
+                )
+        return figures
 
     def restore(self, dark: Tensor, reference: Tensor, generator: torch.Generator) -> Tensor:
         return self.restorer(dark, generator=generator)
