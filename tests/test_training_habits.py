@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from lightendiff.cli.train import main
 from lightendiff.data.augment import Augmentation, BatchAugment
 from lightendiff.data.datamodule import LowLightData, WholePictures, collate
 from lightendiff.data.datasets import SelfMade
@@ -19,6 +20,8 @@ from lightendiff.training import ContentTransfer, LatentDiffusion, PictureGrid
 from lightendiff.training.base import FIRST_AND_LAST, RestorationTraining, check_precision
 from lightendiff.training.callbacks import ramped
 from lightendiff.training.losses import RetinexLoss, decomposition_figures
+
+ROOT = Path(__file__).parents[1]
 
 
 def batch(count: int = 2, size: tuple[int, int] = (32, 32)) -> dict[str, Any]:
@@ -197,3 +200,23 @@ def test_resuming_with_another_seed_of_the_model_is_told(tmp_path: Path) -> None
         trainer(max_steps=3).fit(
             ContentTransfer(preset="tiny", seed=2), datamodule=data(), ckpt_path=tmp_path / "one.ckpt"
         )
+
+
+# the command line
+
+
+def test_the_console_shows_steps_and_figures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: Any) -> None:
+    monkeypatch.chdir(tmp_path)
+    options = ["--data.batch_size=2", "--data.crop=[32,32]", "--data.steps_per_epoch=2", "--trainer.max_steps=4"]
+    main(["fit", "--config", str(ROOT / "configs" / "smoke_stage1.yaml"), *options, "--trainer.logger=false"])
+    shown = "".join(capfd.readouterr())
+    assert "step 4: made psnr " in shown
+    assert " 4/4 " in shown
+    assert "-2" not in shown
+
+
+@pytest.mark.parametrize("command", ["test", "predict"])
+def test_commands_that_do_nothing_here_are_refused(command: str, capsys: pytest.CaptureFixture) -> None:
+    with pytest.raises(SystemExit):
+        main([command, "--config", str(ROOT / "configs" / "smoke_stage1.yaml")])
+    assert command in capsys.readouterr().err.splitlines()[-1]
