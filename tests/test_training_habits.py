@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import warnings
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ from lightendiff.cli.train import main
 from lightendiff.data.augment import Augmentation, BatchAugment
 from lightendiff.data.datamodule import LowLightData, WholePictures, collate
 from lightendiff.data.datasets import SelfMade
+from lightendiff.models.presets import PRESETS
 from lightendiff.training import ContentTransfer, LatentDiffusion, PictureGrid
 from lightendiff.training.base import FIRST_AND_LAST, RestorationTraining, check_precision
 from lightendiff.training.callbacks import ramped
@@ -200,6 +203,26 @@ def test_resuming_with_another_seed_of_the_model_is_told(tmp_path: Path) -> None
         trainer(max_steps=3).fit(
             ContentTransfer(preset="tiny", seed=2), datamodule=data(), ckpt_path=tmp_path / "one.ckpt"
         )
+
+
+@pytest.mark.parametrize("network", [None, replace(PRESETS["tiny"], channels=(8, 8, 8, 8))])
+@pytest.mark.parametrize("stage", [ContentTransfer, LatentDiffusion])
+def test_checkpoints_load_whatever_the_architecture(stage: Any, network: Any, tmp_path: Path) -> None:
+    module, run = stage(preset="tiny", network=network, num_inference_steps=3), trainer()
+    run.fit(module, datamodule=data())
+    run.save_checkpoint(tmp_path / "one.ckpt")
+    loaded = stage.load_from_checkpoint(tmp_path / "one.ckpt")
+    assert loaded.restorer.config == module.restorer.config
+    for name, tensor in module.restorer.state_dict().items():
+        assert torch.equal(loaded.restorer.state_dict()[name], tensor)
+
+
+def test_an_architecture_of_ones_own_on_the_command_line(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    network = PRESETS["tiny"].to_dict() | {"channels": [8, 8, 8, 8]}
+    options = ["--model.init_args.network", json.dumps(network)]
+    cli = main(["--config", str(ROOT / "configs" / "smoke_stage1.yaml"), *options], run=False)
+    assert cli.model.restorer.config.channels == (8, 8, 8, 8)
 
 
 # the command line

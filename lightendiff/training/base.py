@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import math
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from typing import Any, Literal
@@ -18,7 +20,7 @@ from ..data.augment import Augmentation, BatchAugment
 from ..data.datamodule import LowLightData, global_seed
 from ..data.degradations import SensorModel
 from ..evaluation.metrics import brightness_matched, psnr, ssim
-from ..models.presets import PRESETS, PresetName
+from ..models.presets import PRESETS, PresetName, RestorerConfig
 from ..restorer import Restorer
 from ..runtime.devices import has_native_bfloat16
 from ..weights.load import load
@@ -49,6 +51,7 @@ class RestorationTraining(lightning.LightningModule):
 
     Args:
         preset: the architecture.
+        network: an architecture of one's own in the preset's place; the fields of `RestorerConfig`.
         init_from: an inference folder to start from; its architecture must be the preset's. Its steps and its first
             timestep aren't taken over.
         num_inference_steps: replaces the preset's default.
@@ -67,6 +70,7 @@ class RestorationTraining(lightning.LightningModule):
     def __init__(
         self,
         preset: PresetName = "default",
+        network: RestorerConfig | None = None,
         init_from: str | None = None,
         num_inference_steps: int | None = None,
         start_timestep: int | None = None,
@@ -85,7 +89,13 @@ class RestorationTraining(lightning.LightningModule):
         if preset not in PRESETS:
             raise ValueError(f"preset: expected one of {sorted(PRESETS)}, got {preset!r}")
         given: dict[str, Any] = {"num_inference_steps": num_inference_steps, "start_timestep": start_timestep}
-        self.restorer = Restorer(replace(PRESETS[preset], **{k: v for k, v in given.items() if v is not None}))
+        if isinstance(network, Mapping):  # as a checkpoint holds it
+            network = RestorerConfig.from_dict(network)
+        config = PRESETS[preset] if network is None else network
+        self.restorer = Restorer(replace(config, **{k: v for k, v in given.items() if v is not None}))
+        # What `load_from_checkpoint` makes the module with: plain values, which unpickle without running any code.
+        stored = None if network is None else json.loads(json.dumps(network.to_dict()))
+        self.save_hyperparameters({"preset": preset, "network": stored, **given}, logger=False)
         if init_from is not None:
             try:
                 self.restorer.load_state_dict(load(init_from).state_dict())
