@@ -76,7 +76,7 @@ def train(conditioned: bool, scheduler: DDIMScheduler, steps: int) -> GreyUNet:
     return net.eval()
 
 
-def sampled(net: nn.Module, scheduler: DDIMScheduler, steps: int, eta: float, count: int = 256) -> Tensor:
+def sampled(net: nn.Module, scheduler: DDIMScheduler, steps: int, eta: float, count: int = 128) -> Tensor:
     """(count, 1, 8, 8) in [-1, 1], from the same noise whatever the network."""
     pipe = DDIMPipeline(net, scheduler)
     pipe.set_progress_bar_config(disable=True)
@@ -88,7 +88,7 @@ def sampled(net: nn.Module, scheduler: DDIMScheduler, steps: int, eta: float, co
 
 def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="Train a small UNet and sample with DDIM.")
-    parser.add_argument("--steps", type=int, default=1500, help="of training, of each of both UNets")
+    parser.add_argument("--steps", type=int, default=500, help="of training, of each of both UNets")
     args = parser.parse_args(argv)
     scheduler = DDIMScheduler(clip_sample=False)
     free, told = (train(conditioned, scheduler, args.steps) for conditioned in (False, True))
@@ -100,7 +100,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             result = sampled(net, scheduler, steps, eta)
             grey, unevenness = result.mean(dim=(1, 2, 3)), result.std(dim=(2, 3)).mean()
             print(f"    {name}: grey {grey.mean():.3f} ± {grey.std():.3f}, unevenness {unevenness:.3f}")
-        truth = pictures(256, torch.Generator().manual_seed(3))
+        truth = pictures(128, torch.Generator().manual_seed(3))
         told.condition = truth / 2
         error = (sampled(told, scheduler, steps, eta) - truth.clamp(-1, 1)).abs().mean()
         print(f"    conditioned: off by {error:.3f} from twice its condition")

@@ -141,6 +141,7 @@ def test_paper_is_trained_as_published(build: Any) -> None:
     assert second.restorer.config.num_inference_steps == 20
     assert second.learning_rate == second.final_learning_rate == 2e-5
     assert first.weight_decay == second.weight_decay == 0  # AdamW without decay is Adam
+    assert first.augment.augmentation.upside_down == second.augment.augmentation.upside_down == 0
     for stage in (1, 2):
         data = CONTENTS[f"paper_stage{stage}"]["data"]
         assert (data["batch_size"], data["crop"]) == (12, [512, 512])
