@@ -3,7 +3,7 @@
     python examples/ddim.py            about a minute on one core
     python examples/ddim.py --steps 20 to see it run
 
-A picture is one grey value all over, drawn from N(0.2, 0.3²). A small UNet learns ε from `add_noise`, once with no
+A picture is one grey value all over, drawn from N(0.2, 0.3²). A small UNet learns x₀ from `add_noise`, once with no
 condition and once with half the grey value as condition. Then it samples in 50, 10 and 5 steps with η = 0 and in 50
 with η = 1, beside the perfect denoiser, which starts from the same noise. docs/paper.md walks through the equations.
 """
@@ -37,7 +37,7 @@ class GreyUNet(nn.Module):
 
 
 class Perfect(nn.Module):
-    """E[ε | x_t] of these pictures: only their mean tells the grey value, and it has the noise's variance / 64."""
+    """E[x₀ | x_t] of these pictures: only their mean tells the grey value, and it has the noise's variance / 64."""
 
     def __init__(self, scheduler: DDIMScheduler) -> None:
         super().__init__()
@@ -50,7 +50,7 @@ class Perfect(nn.Module):
         signal = alpha.sqrt()
         share = signal * DEVIATION**2 / (alpha * DEVIATION**2 + (1 - alpha) / SIDE**2)
         grey = MEAN + share * (x.mean(dim=(1, 2, 3), keepdim=True) - signal * MEAN)
-        return (x - signal * grey) / (1 - alpha).sqrt()
+        return grey.expand_as(x)
 
 
 def pictures(count: int, generator: torch.Generator) -> Tensor:
@@ -68,7 +68,7 @@ def train(conditioned: bool, scheduler: DDIMScheduler, steps: int) -> GreyUNet:
         noise = torch.randn(x0.shape, generator=generator)
         t = torch.randint(0, len(scheduler), (len(x0),), generator=generator)
         net.condition = x0 / 2 if conditioned else None
-        loss = F.mse_loss(net(scheduler.add_noise(x0, noise, t), t), noise)
+        loss = F.mse_loss(net(scheduler.add_noise(x0, noise, t), t), x0)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -90,7 +90,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="Train a small UNet and sample with DDIM.")
     parser.add_argument("--steps", type=int, default=500, help="of training, of each of both UNets")
     args = parser.parse_args(argv)
-    scheduler = DDIMScheduler(clip_sample=False)
+    scheduler = DDIMScheduler(clip_sample=False, prediction_type="sample")
     free, told = (train(conditioned, scheduler, args.steps) for conditioned in (False, True))
     perfect = Perfect(scheduler)
     print(f"pictures: grey {MEAN:.2f} ± {DEVIATION:.2f}, each even")

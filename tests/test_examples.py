@@ -196,7 +196,7 @@ def test_classifier_example(classifier: Any, weights: Path, tmp_path: Path, caps
 
 def test_ddim_example(load: Any, capsys: pytest.CaptureFixture) -> None:
     example = load("ddim")
-    scheduler = example.DDIMScheduler(clip_sample=False)
+    scheduler = example.DDIMScheduler(clip_sample=False, prediction_type="sample")
     # the perfect denoiser's samples have the distribution that the pictures were drawn from
     for eta in (0.0, 1.0):
         grey = example.sampled(example.Perfect(scheduler), scheduler, 50, eta).mean(dim=(1, 2, 3))
