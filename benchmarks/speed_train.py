@@ -132,9 +132,10 @@ def self_made(sources: Sequence[Mapping[str, Any]], size: Size) -> list[Any]:
     """Self-made pictures in the place of each source, as often, darkened by the sensor model where the source's are."""
     from lightendiff.data.datasets import SelfMade
 
+    weights = [source.get("init_args", {}).get("weight", 1.0) for source in sources]
     return [
-        SelfMade(16, size, seed, darken=class_name(source) == "Darkened", weight=source["init_args"].get("weight", 1.0))
-        for seed, source in enumerate(sources)
+        SelfMade(16, size, seed, darken=class_name(source) == "Darkened", weight=weight)
+        for seed, (source, weight) in enumerate(zip(sources, weights, strict=True))
     ]
 
 

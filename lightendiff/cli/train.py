@@ -57,6 +57,9 @@ def main(args: ArgsType = None, run: bool = True, prog: str | None = None) -> Li
             # nothing here is tested or predicted: `validate` measures, `lightendiff restore` restores
             return {name: taken for name, taken in LightningCLI.subcommands().items() if name in ("fit", "validate")}
 
+        def _parse_ckpt_path(self) -> None:
+            """Leave the configuration as given: the checkpoint's fields are the network's alone, not the run's."""
+
         def _instantiate_trainer(self, config: dict[str, Any], callbacks: list[Any]) -> Trainer:
             given = [*(config.get("callbacks") or []), *callbacks]
             if config.get("logger") is False:  # it refuses to run without
