@@ -66,10 +66,13 @@ def training_line(
     from lightendiff.data.augment import Augmentation
     from lightendiff.data.datamodule import LowLightData
     from lightendiff.data.degradations import SensorModel
+    from lightendiff.training import losses
 
     torch.manual_seed(0)
     settings = {**content["model"]["init_args"], "init_from": None, **changes}
-    for name, kind in (("augmentation", Augmentation), ("sensor", SensorModel)):
+    kinds = {"augmentation": Augmentation, "sensor": SensorModel, "image_loss": losses.ImageLoss}
+    kinds |= {"latent_loss": losses.LatentLoss, "consistency_loss": losses.ConsistencyLoss}
+    for name, kind in {**kinds, "retinex_loss": losses.RetinexLoss}.items():
         if settings.get(name) is not None:
             settings[name] = kind(**settings[name])
     model = getattr(training, class_name(content["model"]))(**settings)
@@ -126,11 +129,14 @@ def quiet(name: str) -> Iterator[None]:
 
 
 def self_made(sources: Sequence[Mapping[str, Any]], size: Size) -> list[Any]:
-    """Self-made pictures in the place of each source, darkened by the sensor model where the source's are."""
+    """Self-made pictures in the place of each source, as often, darkened by the sensor model where the source's are."""
     from lightendiff.data.datasets import SelfMade
 
-    names = [class_name(source) for source in sources]
-    return [SelfMade(16, size, seed, darken=name == "Darkened") for seed, name in enumerate(names)]
+    weights = [source.get("init_args", {}).get("weight", 1.0) for source in sources]
+    return [
+        SelfMade(16, size, seed, darken=class_name(source) == "Darkened", weight=weight)
+        for seed, (source, weight) in enumerate(zip(sources, weights, strict=True))
+    ]
 
 
 def class_name(entry: Mapping[str, Any]) -> str:

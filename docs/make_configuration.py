@@ -23,6 +23,7 @@ from lightendiff.data.augment import Augmentation
 from lightendiff.data.datamodule import LowLightData
 from lightendiff.data.degradations import SensorModel
 from lightendiff.models.presets import PRESETS
+from lightendiff.training import losses
 from lightendiff.training.base import RestorationTraining
 
 PAGE = Path(__file__).with_name("configuration.md")
@@ -40,7 +41,7 @@ files in `configs/` are complete examples; a run writes what it ran with to `con
 
 | top level | what |
 | --- | --- |
-| `seed_everything` | of the weights' initialisation; everything else has the seeds below |
+| `seed_everything` | of the weights' initialisation and, where they are null, of the two seeds below |
 | `trainer` | all arguments of [Lightning's Trainer][]; `max_steps` is required: the learning rate decays over it |
 | `model` | the stage, as `class_path`, and its fields, as `init_args` |
 | `data` | sources and how they are drawn from |
@@ -101,6 +102,8 @@ def shown(value: Any) -> str:
         return {None: "null", True: "true", False: "false"}[value]
     if isinstance(value, (tuple, list)):
         return f"[{', '.join(map(shown, value))}]"
+    if is_dataclass(value):
+        return f"{{{', '.join(f'{field.name}: {shown(getattr(value, field.name))}' for field in fields(value))}}}"
     return repr(value) if isinstance(value, float) else str(value)
 
 
@@ -133,6 +136,8 @@ def render() -> str:
     parts += ["## Stages: `model`\n", "Each has the fields of its own table and those that both share.\n"]
     parts += [section(stage, f"lightendiff.training.{stage.__name__}") for stage in trained(RestorationTraining)]
     parts += ["### Fields of both stages\n", table(RestorationTraining) + "\n"]
+    parts += ["## Losses: `model.init_args.…_loss`\n"]
+    parts += [section(loss, loss.__name__) for loss in losses.Loss.__subclasses__()]
     parts += ["## The sensor model: `model.init_args.sensor`\n", table(SensorModel) + "\n"]
     parts += ["## Augmentation: `model.init_args.augmentation`\n", table(Augmentation) + "\n"]
     parts += ["## Data: `data`\n", table(LowLightData) + "\n"]

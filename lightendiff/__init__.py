@@ -6,15 +6,21 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .diffusion.pipeline import DDIMPipeline
     from .diffusion.scheduler import DDIMScheduler
     from .pipeline import LightenPipeline
     from .restorer import Restorer
 
 __version__ = "0.1.0"
 
-_PUBLIC = {"DDIMScheduler": "diffusion.scheduler", "LightenPipeline": "pipeline", "Restorer": "restorer"}
+_PUBLIC = {
+    "DDIMPipeline": "diffusion.pipeline",
+    "DDIMScheduler": "diffusion.scheduler",
+    "LightenPipeline": "pipeline",
+    "Restorer": "restorer",
+}
 
-__all__ = ["DDIMScheduler", "LightenPipeline", "Restorer", "__version__"]
+__all__ = ["DDIMPipeline", "DDIMScheduler", "LightenPipeline", "Restorer", "__version__"]
 
 
 def __getattr__(name: str) -> Any:

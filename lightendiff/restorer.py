@@ -230,7 +230,11 @@ class Restorer(nn.Module):
     @property
     def first_and_last(self) -> tuple[str, ...]:
         """Names of the weights between pixels or latents and features, of all networks."""
-        names = [("model", self.model.first_and_last), ("unet", self.unet.first_and_last)]
+        names = [
+            ("model", self.model.first_and_last),
+            ("model.retinex", self.model.retinex.first_and_last),
+            ("unet", self.unet.first_and_last),
+        ]
         return tuple(f"{part}.{name}" for part, own in names for name in own)
 
     def autocast(self, device: torch.device) -> AbstractContextManager:

@@ -17,6 +17,7 @@ from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 
 from lightendiff.pipeline import SHIPPED_WEIGHTS
 from lightendiff.training import AveragedExport, ContentTransfer, LatentDiffusion, PictureGrid
+from lightendiff.training.losses import ConsistencyLoss, ImageLoss, LatentLoss
 
 ROOT = Path(__file__).parents[1]
 # folders of photos from elsewhere
@@ -134,12 +135,13 @@ def test_panoramas_are_as_many_as_the_documents_say() -> None:
 
 def test_paper_is_trained_as_published(build: Any) -> None:
     first, second = build("paper_stage1").model, build("paper_stage2").model
-    assert (first.ssim_weight, first.retinex_weight, first.retinex_shapes_latent) == (0, 0.1, True)
+    assert (first.image_loss.ssim, first.retinex_loss.weight, first.retinex_loss.shapes_latent_from) == (0, 0.1, 300)
     assert first.reexpose_probability == 0
-    assert (second.regime, second.consistency_weight, second.joint_from_step) == ("unpaired", 0.001, None)
+    assert (second.regime, second.consistency_loss.weight, second.joint_from_step) == ("unpaired", 0.001, None)
     assert second.restorer.config.num_inference_steps == 20
     assert second.learning_rate == second.final_learning_rate == 2e-5
     assert first.weight_decay == second.weight_decay == 0  # AdamW without decay is Adam
+    assert first.augment.augmentation.upside_down == second.augment.augmentation.upside_down == 0
     for stage in (1, 2):
         data = CONTENTS[f"paper_stage{stage}"]["data"]
         assert (data["batch_size"], data["crop"]) == (12, [512, 512])
@@ -158,7 +160,7 @@ def test_fields_can_be_overridden(build: Any) -> None:
         ([], "modle"),
         (["trainer"], "max_step"),
         (["trainer", "callbacks", 0, "init_args"], "foldr"),
-        (["model", "init_args"], "ssim_wieght"),
+        (["model", "init_args"], "image_los"),
         (["data"], "bath_size"),
         (["data", "train", 1, "init_args"], "cuont"),
     ],
@@ -176,6 +178,54 @@ def test_unknown_keys_are_errors(
         train.main(["fit", "--config", str(tmp_path / "typo.yaml")])
     assert exit_info.value.code != 0
     assert key in capsys.readouterr().err
+
+
+EARLIER = """
+trainer: {accelerator: cpu}
+model:
+  class_path: lightendiff.training.LatentDiffusion
+  init_args:
+    {preset: tiny, ssim_weight: 0.4, matched_weight: 0.2, latent_weight: 10.0, consistency_weight: 0.002}
+data:
+  weights: [0.7, 0.3]
+  train:
+    - class_path: lightendiff.data.datasets.SelfMade
+    - {class_path: lightendiff.data.datasets.SelfMade, init_args: {seed: 1}}
+"""
+
+
+def test_configurations_of_earlier_versions_mean_the_same(train: ModuleType, tmp_path: Path) -> None:
+    (tmp_path / "earlier.yaml").write_text(EARLIER)
+    cli = train.main(["--config", str(tmp_path / "earlier.yaml")], run=False)
+    assert cli.model.image_loss == ImageLoss(ssim=0.4, matched=0.2)
+    assert (cli.model.latent_loss, cli.model.consistency_loss) == (LatentLoss(10.0), ConsistencyLoss(0.002))
+    assert cli.datamodule.source.weights == [0.7, 0.3]
+    first = EARLIER.replace("LatentDiffusion", "ContentTransfer")
+    fields = "{preset: tiny, ssim_weight: 0, retinex_weight: 0.2, retinex_shapes_latent: true}"
+    first = re.sub(r"\{preset.*\}", fields, first)
+    (tmp_path / "earlier.yaml").write_text(first)
+    model = train.main(["--config", str(tmp_path / "earlier.yaml")], run=False).model
+    assert model.image_loss == ImageLoss(ssim=0, matched=0)
+    assert (model.retinex_loss.weight, model.retinex_loss.shapes_latent_from) == (0.2, 0)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            ("ssim_weight: 0.4", "ssim_weight: 0.4, image_loss: {ssim: 0.3}"),
+            "ssim_weight: expected it as image_loss.ssim",
+        ),
+        (("init_args: {seed: 1}", "init_args: {seed: 1, weight: 2}"), "weights: expected null where the sources have"),
+    ],
+)
+def test_what_moved_is_not_given_in_both_places(
+    change: tuple[str, str], message: str, train: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    (tmp_path / "both.yaml").write_text(EARLIER.replace(*change))
+    with pytest.raises((SystemExit, ValueError)) as stop:
+        train.main(["--config", str(tmp_path / "both.yaml")], run=False)
+    assert message in f"{stop.value}{capsys.readouterr().err}"
 
 
 def test_finetuning_starts_from_the_shipped_weights() -> None:

@@ -11,7 +11,6 @@ from lightendiff.data.datamodule import collate
 from lightendiff.data.datasets import (
     Brackets,
     Darkened,
-    LolPairs,
     Mixture,
     PairedFolders,
     SelfMade,
@@ -142,10 +141,10 @@ def test_empty_and_missing_folders(tmp_path: Path, folders: tuple[Path, Path]) -
 
 
 @pytest.mark.parametrize("part", ["", "our485", "train"])
-def test_lol_layout_is_recognised(tmp_path: Path, part: str) -> None:
+def test_the_folders_of_lol_are_pairs(tmp_path: Path, part: str) -> None:
     write(tmp_path / part / "low" / "1.png", 9)
     write(tmp_path / part / "high" / "1.png", 90)
-    source = LolPairs(tmp_path)
+    source = PairedFolders(tmp_path / part / "low", tmp_path / part / "high")
     source.load()
     assert greys(source) == [(9, 90)]
 
@@ -327,6 +326,21 @@ def test_mixture_follows_its_weights(folders: tuple[Path, Path]) -> None:
 def test_mixture_rejects_weights(weights: list[float]) -> None:
     with pytest.raises(ValueError, match="weights must"):
         Mixture([SelfMade(), SelfMade()], weights)
+    if len(weights) == 2:
+        with pytest.raises(ValueError, match="weights must"):
+            Mixture([SelfMade(weight=weight) for weight in weights])
+
+
+def test_a_list_of_weights_means_what_weights_of_the_sources_mean() -> None:
+    shares = [0.7, 0.1, 0.2]
+    by_position = Mixture([SelfMade(4, seed=seed) for seed in range(3)], shares)
+    by_source = Mixture([SelfMade(4, seed=seed, weight=share) for seed, share in enumerate(shares)])
+    for mixture in (by_position, by_source):
+        mixture.load()
+    drawn = [[m.draw(np.random.default_rng(n)).name for n in range(50)] for m in (by_position, by_source)]
+    assert drawn[0] == drawn[1]
+    with pytest.raises(ValueError, match=r"weights: expected null .* weight of their own \(\[1\.0, 2\.0\]\), got"):
+        Mixture([SelfMade(), SelfMade(weight=2.0)], [0.7, 0.3])
 
 
 @pytest.mark.parametrize("given", ["SelfMade", "lightendiff.data.datasets.SelfMade"])

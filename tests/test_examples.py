@@ -189,3 +189,18 @@ def test_classifier_example(classifier: Any, weights: Path, tmp_path: Path, caps
     assert all(0 <= float(cell) <= 100 for cell in row[1:])
     assert float(row[2]) > 70  # brightened, colour still tells them apart
     assert cv2.imread(str(tmp_path / "classifier.jpg")).shape[1] == 5 * 168 + 8
+
+
+# ---- DDIM
+
+
+def test_ddim_example(load: Any, capsys: pytest.CaptureFixture) -> None:
+    example = load("ddim")
+    scheduler = example.DDIMScheduler(clip_sample=False, prediction_type="sample")
+    # the perfect denoiser's samples have the distribution that the pictures were drawn from
+    for eta in (0.0, 1.0):
+        grey = example.sampled(example.Perfect(scheduler), scheduler, 50, eta).mean(dim=(1, 2, 3))
+        assert grey.mean().item() == pytest.approx(0.2, abs=0.06)
+        assert grey.std().item() == pytest.approx(0.3, abs=0.05)
+    assert example.main(["--steps", "2"]) == 0
+    assert capsys.readouterr().out.count("trained: grey") == 4

@@ -8,7 +8,7 @@ from torch import Tensor
 from torchmetrics.functional.image import structural_similarity_index_measure
 
 from lightendiff.data.datasets import SelfMade
-from lightendiff.training.losses import charbonnier, match_brightness, restoration_loss, retinex_losses, ssim_loss
+from lightendiff.training.losses import ImageLoss, charbonnier, match_brightness, retinex_losses, ssim_loss
 
 
 def pictures(count: int = 2, size: tuple[int, int] = (61, 84)) -> tuple[Tensor, Tensor]:
@@ -67,14 +67,14 @@ def test_match_brightness_takes_the_factor_for_a_constant() -> None:
     torch.testing.assert_close(prediction.grad, torch.full_like(target, 2.0))
 
 
-def test_restoration_loss_weighs_its_parts() -> None:
+def test_image_loss_weighs_its_parts() -> None:
     prediction, target = pictures()
     plain = charbonnier(prediction, target) + 0.3 * ssim_loss(prediction, target)
     matched = match_brightness(prediction, target)
     matched_loss = charbonnier(matched, target) + 0.3 * ssim_loss(matched, target)
-    torch.testing.assert_close(restoration_loss(prediction, target, 0.3, 0.0), plain)
-    torch.testing.assert_close(restoration_loss(prediction, target, 0.3, 0.25), 0.75 * plain + 0.25 * matched_loss)
-    assert restoration_loss(0.5 * target, target, 0.3, 1.0).item() == pytest.approx(0.0, abs=1e-5)
+    torch.testing.assert_close(ImageLoss(0.3, 0.0)(prediction, target), plain)
+    torch.testing.assert_close(ImageLoss(0.3, 0.25)(prediction, target), 0.75 * plain + 0.25 * matched_loss)
+    assert ImageLoss(0.3, 1.0)(0.5 * target, target).item() == pytest.approx(0.0, abs=1e-5)
 
 
 def test_retinex_losses_of_a_perfect_decomposition_are_zero() -> None:

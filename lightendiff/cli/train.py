@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import warnings
 from collections.abc import Callable
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 if TYPE_CHECKING:
     from lightning.pytorch.cli import ArgsType, LightningCLI
@@ -38,12 +38,37 @@ def main(args: ArgsType = None, run: bool = True, prog: str | None = None) -> Li
 
     Without `run`, `args` has no subcommand, and trainer, model and data are only built. `prog` is the program's name.
     """
+    import yaml
+    from jsonargparse import set_loader
+    from lightning.pytorch import Trainer
+    from lightning.pytorch.callbacks import LearningRateMonitor, ProgressBar
     from lightning.pytorch.cli import LightningCLI
 
     from ..data.datamodule import LowLightData
     from ..training.base import RestorationTraining
+    from ..training.earlier import load_configuration
+    from ..training.progress import RunProgress
 
-    return LightningCLI(
+    set_loader("lightendiff", load_configuration, exceptions=(ValueError, yaml.YAMLError))
+
+    class TrainingCLI(LightningCLI):
+        @staticmethod
+        def subcommands() -> dict[str, set[str]]:
+            # nothing here is tested or predicted: `validate` measures, `lightendiff restore` restores
+            return {name: taken for name, taken in LightningCLI.subcommands().items() if name in ("fit", "validate")}
+
+        def _parse_ckpt_path(self) -> None:
+            """Leave the configuration as given: the checkpoint's fields are the network's alone, not the run's."""
+
+        def _instantiate_trainer(self, config: dict[str, Any], callbacks: list[Any]) -> Trainer:
+            given = [*(config.get("callbacks") or []), *callbacks]
+            if config.get("logger") is False:  # it refuses to run without
+                given = [each for each in given if not isinstance(each, LearningRateMonitor)]
+            if config.get("enable_progress_bar") is not False and not any(isinstance(c, ProgressBar) for c in given):
+                given.append(RunProgress())
+            return super()._instantiate_trainer({**config, "callbacks": given}, [])
+
+    return TrainingCLI(
         RestorationTraining,
         LowLightData,
         subclass_mode_model=True,
@@ -53,7 +78,7 @@ def main(args: ArgsType = None, run: bool = True, prog: str | None = None) -> Li
             "use_distributed_sampler": False,
             "plugins": [{"class_path": "lightendiff.training.WholeCheckpoints"}],
         },
-        parser_kwargs={"prog": prog},
+        parser_kwargs={"prog": prog, "parser_mode": "lightendiff"},
         args=args,
         run=run,
     )

@@ -18,7 +18,8 @@ class Augmentation:
     """How pairs are varied, dark picture and target alike.
 
     Attributes:
-        upside_down: probability of a vertical flip. That skies are bright and above helps to guess tones.
+        upside_down: probability of a vertical flip and, of square crops, of a transposition. That skies are bright and
+            above helps to guess tones.
         tint: standard deviation, in stops, of the gains that the channels of half of the pairs get. The target's mean
             stays as it is.
         dark_stops: up to so many stops more or less light for dark pictures, except those that are their own target.
@@ -127,7 +128,8 @@ class BatchAugment(nn.Module):
 
     def _flip(self, pictures: Tensor, generator: torch.Generator | None) -> Tensor:
         """Flip the two halves of `pictures`, (2b,3,h,w), alike."""
-        chances = torch.tensor([[0.5], [self.augmentation.upside_down], [0.5]], device=pictures.device)
+        turned = self.augmentation.upside_down  # a transposed picture has its sky at the side
+        chances = torch.tensor([[0.5], [turned], [turned]], device=pictures.device)
         coins = _uniform((3, len(pictures) // 2), pictures, generator) < chances
         horizontal, vertical, transpose = coins.repeat(1, 2)[..., None, None, None]
         pictures = torch.where(horizontal, hflip(pictures), pictures)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
@@ -138,6 +139,11 @@ def _stacked(pictures: Sequence[np.ndarray]) -> torch.Tensor:
     return torch.from_numpy(np.stack(pictures))
 
 
+def global_seed() -> int:
+    """The seed that Lightning's `seed_everything` was last called with, or 0."""
+    return int(os.environ.get("PL_GLOBAL_SEED", "0"))
+
+
 def _start_worker(_: int) -> None:
     cv2.setNumThreads(0)  # one process per worker is parallel enough, and OpenCV's threads don't survive a fork
 
@@ -147,16 +153,17 @@ class TrainLoader(DataLoader[Sample]):
     there is to store is what the numbering depends on.
     """
 
-    settings: dict[str, int]
+    settings: dict[str, Any]
 
-    def state_dict(self) -> dict[str, int]:
+    def state_dict(self) -> dict[str, Any]:
         return self.settings
 
-    def load_state_dict(self, state: dict[str, int]) -> None:
-        if state != self.settings:
-            warnings.warn(
-                f"resumed with {self.settings} where the checkpoint has {state}: other samples follow", stacklevel=2
-            )
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        # a checkpoint of an earlier version has fewer of them
+        changed = {name: value for name, value in state.items() if self.settings.get(name) != value}
+        if changed:
+            now = {name: self.settings.get(name) for name in changed}
+            warnings.warn(f"resumed with {now} where the checkpoint has {changed}: other samples follow", stacklevel=2)
 
 
 class LowLightData(lightning.LightningDataModule):
@@ -167,13 +174,14 @@ class LowLightData(lightning.LightningDataModule):
     workers.
 
     Args:
-        train: sources; each draw picks one with the probability given by `weights`.
-        weights: one number ≥ 0 per source, need not add up to 1; None is equal weights.
+        train: sources; each draw picks one with a probability proportional to its `weight`.
+        weights: instead of the sources' own, one number ≥ 0 per source in their order; for configurations of earlier
+            versions.
         crop: (height, width) of training crops, multiples of 32, or of 64 for `paper`.
         scale: smallest and largest factor by which a crop's window exceeds `crop` before it is resized.
         batch_size: samples per step and process.
         steps_per_epoch: steps between validations.
-        seed: of the stream.
+        seed: of the stream; None for that of `seed_everything`.
         num_workers: processes that prepare batches; 0 does it in the main process.
         val: validation sets by name; see `val_names` for their order.
         val_limits: by name, how many pairs, spread evenly, to use of a validation set.
@@ -187,7 +195,7 @@ class LowLightData(lightning.LightningDataModule):
         scale: tuple[float, float] = (1.0, 1.0),
         batch_size: int = 8,
         steps_per_epoch: int = 500,
-        seed: int = 0,
+        seed: int | None = None,
         num_workers: int = 0,
         val: dict[str, Source] | None = None,
         val_limits: dict[str, int] | None = None,
@@ -197,6 +205,7 @@ class LowLightData(lightning.LightningDataModule):
             if value < 1:
                 raise ValueError(f"{name} must be at least 1, got {value}")
         self.source = Mixture(train, weights)
+        seed = global_seed() if seed is None else seed
         self.stream = TrainingStream(self.source, crop, scale, seed)
         self.batch_size, self.steps_per_epoch = batch_size, steps_per_epoch
         self.seed, self.num_workers = seed, num_workers
@@ -234,6 +243,8 @@ class LowLightData(lightning.LightningDataModule):
         sampler = StepSampler(self.batch_size, self.steps_per_epoch, rank, world, self._position)
         loader = TrainLoader(self.stream, self.batch_size, sampler=sampler, **self._options(self.num_workers))
         loader.settings = {"seed": self.seed, "batch_size": self.batch_size, "processes": world}
+        loader.settings |= {"crop": list(self.stream.crop), "scale": list(self.stream.scale)}
+        loader.settings["weights"] = [float(weight) for weight in self.source.weights]
         return loader
 
     def val_dataloader(self) -> list[DataLoader[Sample]]:

@@ -23,6 +23,7 @@ def sample(
     start_timestep: int | None = None,
     condition_latent: torch.Tensor | None = None,
     eta: float = 0.0,
+    use_clipped_model_output: bool = False,
     generator: torch.Generator | Sequence[torch.Generator] | None = None,
     callback: Callback | None = None,
     progress: bool = False,
@@ -42,6 +43,7 @@ def sample(
         start_timestep: where to start, counted from 0 (clean); None: pure noise.
         condition_latent: shape of `noise`; read only with `start_timestep`, and then required.
         eta: 0 deterministic, 1 as stochastic as DDPM.
+        use_clipped_model_output: take ε̂ from the limited estimate of x₀; see `DDIMScheduler.step`.
         generator: of the noise that each step adds when `eta` > 0; one, or a list with one per image, which makes an
             image's result independent of its batch.
         callback: called after each step as `callback(step_index, timestep, x0_estimate)`.
@@ -63,7 +65,7 @@ def sample(
     bar = tqdm(pairs, total=len(timesteps), desc="sampling", leave=False, disable=not progress)
     for index, (t, t_prev) in enumerate(bar):
         output = predict(x, torch.full((x.shape[0],), t, dtype=torch.int64, device=x.device))
-        x, x0 = scheduler.step(output, t, x, eta=eta, generator=generator, prev_timestep=t_prev)
+        x, x0 = scheduler.step(output, t, x, eta, use_clipped_model_output, generator, prev_timestep=t_prev)
         if callback is not None:
             callback(index, t, x0)
     return x

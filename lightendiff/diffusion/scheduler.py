@@ -41,6 +41,10 @@ class DDIMSchedulerOutput(NamedTuple):
     prev_sample: torch.Tensor
     pred_original_sample: torch.Tensor
 
+    def __getitem__(self, key: Any) -> Any:
+        """By index, as a tuple, or by name, as diffusers' outputs."""
+        return getattr(self, key) if isinstance(key, str) else tuple.__getitem__(self, key)
+
 
 class SchedulerConfig(dict[str, Any]):
     """The constructor's arguments, read-only, as `config.beta_start` or `config["beta_start"]`."""
@@ -159,15 +163,19 @@ class DDIMScheduler:
         return cls(**{key: value for key, value in values.items() if key in known} | overrides)
 
     @classmethod
-    def from_pretrained(cls, folder: str | Path) -> DDIMScheduler:
-        """Read `scheduler_config.json`, written by `save_config` or by diffusers, in a folder."""
-        return cls.from_config(json.loads((Path(folder) / CONFIG_NAME).read_text(encoding="utf-8")))
+    def from_pretrained(cls, folder: str | Path, subfolder: str = "") -> DDIMScheduler:
+        """Read `scheduler_config.json`, written by `save_config` or by diffusers, in a folder or its `subfolder`."""
+        return cls.from_config(json.loads((Path(folder) / subfolder / CONFIG_NAME).read_text(encoding="utf-8")))
 
     def save_config(self, folder: str | Path) -> None:
         """Write `scheduler_config.json`, which diffusers reads too, into a folder; make the folder if need be."""
         Path(folder).mkdir(parents=True, exist_ok=True)
         text = json.dumps({"_class_name": "DDIMScheduler", **self.config}, indent=2, sort_keys=True)
         (Path(folder) / CONFIG_NAME).write_text(text + "\n", encoding="utf-8")
+
+    def save_pretrained(self, folder: str | Path) -> None:
+        """As `save_config`: the name that diffusers' pipelines call."""
+        self.save_config(folder)
 
     def __len__(self) -> int:
         return self.config.num_train_timesteps

@@ -27,6 +27,14 @@ class RetinexDecomposition(nn.Module):
         ValueError: `width` isn't a multiple of 8.
     """
 
+    # An orthogonalised step is of full size however small the gradient: once saturated, these ran on for ever.
+    first_and_last = (
+        "reflectance_in.0.weight",
+        "illumination_in.0.weight",
+        "reflectance_out.1.weight",
+        "illumination_out.1.weight",
+    )
+
     def __init__(self, latent_channels: int = 3, width: int = 64) -> None:
         super().__init__()
         if width <= 0 or width % HEADS:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import math
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from typing import Any, Literal
@@ -11,14 +13,16 @@ import lightning
 import numpy as np
 import torch
 from lightning.pytorch.strategies import DDPStrategy
+from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor
 
 from ..data.augment import Augmentation, BatchAugment
-from ..data.datamodule import LowLightData
+from ..data.datamodule import LowLightData, global_seed
 from ..data.degradations import SensorModel
 from ..evaluation.metrics import brightness_matched, psnr, ssim
-from ..models.presets import PRESETS, PresetName
+from ..models.presets import PRESETS, PresetName, RestorerConfig
 from ..restorer import Restorer
+from ..runtime.devices import has_native_bfloat16
 from ..weights.load import load
 from .optimizer import Muon, split_parameters
 
@@ -33,6 +37,7 @@ class RestorationTraining(lightning.LightningModule):
 
     Args:
         preset: the architecture.
+        network: an architecture of one's own in the preset's place; the fields of `RestorerConfig`.
         init_from: an inference folder to start from; its architecture must be the preset's. Its steps and its first
             timestep aren't taken over.
         num_inference_steps: replaces the preset's default.
@@ -43,7 +48,7 @@ class RestorationTraining(lightning.LightningModule):
         warmup_steps: optimizer steps of warm-up.
         weight_decay: decoupled, relative to the learning rate; with `muon` none for biases and gains.
         optimizer: `muon` for the convolutions and AdamW for the rest, or `adamw` for all.
-        seed: of augmentation, noise and timesteps.
+        seed: of augmentation, noise and timesteps; None for that of `seed_everything`.
         sensor: ranges of the sensor model that darkens normal-light pictures.
         augmentation: what else happens to pairs.
     """
@@ -51,6 +56,7 @@ class RestorationTraining(lightning.LightningModule):
     def __init__(
         self,
         preset: PresetName = "default",
+        network: RestorerConfig | None = None,
         init_from: str | None = None,
         num_inference_steps: int | None = None,
         start_timestep: int | None = None,
@@ -59,7 +65,7 @@ class RestorationTraining(lightning.LightningModule):
         warmup_steps: int = 200,
         weight_decay: float = 1e-4,
         optimizer: Literal["muon", "adamw"] = "muon",
-        seed: int = 0,
+        seed: int | None = None,
         sensor: SensorModel | None = None,
         augmentation: Augmentation | None = None,
     ) -> None:
@@ -69,7 +75,13 @@ class RestorationTraining(lightning.LightningModule):
         if preset not in PRESETS:
             raise ValueError(f"preset: expected one of {sorted(PRESETS)}, got {preset!r}")
         given: dict[str, Any] = {"num_inference_steps": num_inference_steps, "start_timestep": start_timestep}
-        self.restorer = Restorer(replace(PRESETS[preset], **{k: v for k, v in given.items() if v is not None}))
+        if isinstance(network, Mapping):  # as a checkpoint holds it
+            network = RestorerConfig.from_dict(network)
+        config = PRESETS[preset] if network is None else network
+        self.restorer = Restorer(replace(config, **{k: v for k, v in given.items() if v is not None}))
+        # What `load_from_checkpoint` makes the module with: plain values, which unpickle without running any code.
+        stored = None if network is None else json.loads(json.dumps(network.to_dict()))
+        self.save_hyperparameters({"preset": preset, "network": stored, **given}, logger=False)
         if init_from is not None:
             try:
                 self.restorer.load_state_dict(load(init_from).state_dict())
@@ -78,10 +90,13 @@ class RestorationTraining(lightning.LightningModule):
         self.restorer.to(memory_format=torch.channels_last)
         self.augment = BatchAugment(sensor, augmentation)
         self.learning_rate, self.final_learning_rate = learning_rate, final_learning_rate
-        self.warmup_steps, self.weight_decay, self.seed, self.optimizer = warmup_steps, weight_decay, seed, optimizer
+        self.warmup_steps, self.weight_decay, self.optimizer = warmup_steps, weight_decay, optimizer
+        self.seed = global_seed() if seed is None else seed
         self.init_from = init_from
+        self.figures: dict[str, Tensor] = {}  # of the last step, beside its losses
 
     def setup(self, stage: str) -> None:
+        check_precision(str(self.trainer.precision), self.trainer.strategy.root_device)
         # Which parameters a step uses changes with the phase and the loss drawn, which DDP has to be told.
         if isinstance(self.trainer.strategy, DDPStrategy):
             self.trainer.strategy._ddp_kwargs.setdefault("find_unused_parameters", True)
@@ -98,14 +113,15 @@ class RestorationTraining(lightning.LightningModule):
         raise NotImplementedError
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        generator = self.generator(batch["number"])
+        generator = self.generator(batch.get("number", self.global_step))  # own loaders may not count
+        self.figures = {}
         losses = self.losses(self.augment(batch, generator), generator)
         total = torch.stack(list(losses.values())).sum()
         if not torch.isfinite(total):
             values = {name: float(loss) for name, loss in losses.items()}
             names = ", ".join(batch["names"])
             raise FloatingPointError(f"loss {values} at step {self.global_step}; the batch was {names}")
-        self.log_dict({f"train/{name}": loss.detach() for name, loss in losses.items()})
+        self.log_dict({f"train/{name}": value.detach() for name, value in {**losses, **self.figures}.items()})
         self.log("loss", total.detach(), prog_bar=True, logger=False)
         return total
 
@@ -119,7 +135,8 @@ class RestorationTraining(lightning.LightningModule):
                 "ssim": ssim(restored, reference).mean(),
                 "psnr_matched": psnr(matched, reference).mean(),
             }
-        name = self.trainer.datamodule.val_names[dataloader_idx]  # type: ignore[attr-defined]
+        data = getattr(self.trainer, "datamodule", None)
+        name = data.val_names[dataloader_idx] if isinstance(data, LowLightData) else f"val{dataloader_idx}"
         self.log_dict(
             {f"{name}/{key}": value.clamp(max=100.0) for key, value in values.items()},
             add_dataloader_idx=False,
@@ -136,6 +153,13 @@ class RestorationTraining(lightning.LightningModule):
     def full_precision(self) -> AbstractContextManager:
         """Context for losses and metrics, whose sums and differences need float32."""
         return torch.autocast(self.device.type, enabled=False)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint["training_seed"] = self.seed
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        if (seed := checkpoint.get("training_seed", self.seed)) != self.seed:
+            rank_zero_warn(f"resumed with model seed {self.seed} where the checkpoint has {seed}: other noise follows")
 
     def configure_optimizers(self) -> Any:
         optimizer: torch.optim.Optimizer
@@ -160,3 +184,11 @@ class RestorationTraining(lightning.LightningModule):
 
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+
+def check_precision(precision: str, device: torch.device) -> None:
+    """ValueError for a precision whose weights aren't float32; a warning where bfloat16 is emulated."""
+    if precision not in ("32-true", "16-mixed", "bf16-mixed"):
+        raise ValueError(f"trainer.precision: expected '32-true', '16-mixed' or 'bf16-mixed', got {precision!r}")
+    if precision == "bf16-mixed" and not has_native_bfloat16(device):
+        rank_zero_warn(f"bf16-mixed: {device} has no bfloat16 of its own and is many times slower; use 32-true")

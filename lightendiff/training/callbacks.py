@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import lightning
 import torch
-from lightning.pytorch.callbacks import Callback, EMAWeightAveraging
+from lightning.pytorch.callbacks import Callback, WeightAveraging
 from lightning.pytorch.loggers import TensorBoardLogger
 from torch import Tensor
 from torchvision.utils import make_grid, save_image
@@ -16,12 +17,13 @@ from ..weights.folder import save_restorer
 from .base import RestorationTraining
 
 
-class AveragedExport(EMAWeightAveraging):
+class AveragedExport(WeightAveraging):
     """Averages the weights exponentially, validates the average, and exports it after each epoch and at the end.
 
     Args:
         folder: the inference folder to write, which `infer.py --weights` takes; each export replaces the last.
-        decay: of the average, per optimizer step.
+        decay: of the average, per optimizer step. It is smaller during the first steps, so that a short run's average
+            isn't mostly its start.
         half: export half-precision weights.
 
     Raises:
@@ -29,7 +31,7 @@ class AveragedExport(EMAWeightAveraging):
     """
 
     def __init__(self, folder: str, decay: float = 0.999, half: bool = False) -> None:
-        super().__init__(decay=decay)
+        super().__init__(avg_fn=ramped(decay))
         self.folder, self.half = folder, half
         self._exported_step: int | None = None
 
@@ -62,8 +64,19 @@ class AveragedExport(EMAWeightAveraging):
             save_restorer(average.restorer, self.folder, half=self.half)
 
 
+def ramped(decay: float) -> Callable[[Tensor, Tensor, Tensor | int], Tensor]:
+    """Exponential averaging of (average, current, updates n so far), with the decay min(decay, (1 + n) / (10 + n))."""
+
+    def update(average: Tensor, current: Tensor, count: Tensor | int) -> Tensor:
+        now = min(decay, (1 + int(count)) / (10 + int(count)))
+        return now * average + (1 - now) * current
+
+    return update
+
+
 class PictureGrid(Callback):
-    """Writes a grid (dark | restored | reference, a row a picture) of each validation set, as JPEG and to TensorBoard.
+    """Writes a grid (dark | restored | reference, a row a picture) of each validation set as JPEG, and to the loggers
+    that take pictures: TensorBoard, and those with a method `log_image`, as Weights & Biases has.
 
     Args:
         folder: where `<set>.jpg` is written; each validation replaces the last.
@@ -108,3 +121,5 @@ class PictureGrid(Callback):
         for logger in trainer.loggers:
             if isinstance(logger, TensorBoardLogger):
                 logger.experiment.add_image(f"{name}/dark-restored-reference", grid, trainer.global_step)
+            elif hasattr(logger, "log_image"):
+                logger.log_image(f"{name}/dark-restored-reference", [grid], step=trainer.global_step)

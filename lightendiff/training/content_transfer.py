@@ -10,7 +10,10 @@ from torch import Tensor
 
 from ..tone import SHOULDER, roll_off
 from .base import Batch, RestorationTraining
-from .losses import restoration_loss, retinex_losses
+from .losses import ImageLoss, RetinexLoss, decomposition_figures
+
+EXPOSURE_KNOWN = ImageLoss(matched=0.0)  # the target's own latent tells its exposure
+RETINEX = RetinexLoss()
 
 
 class ContentTransfer(RestorationTraining):
@@ -20,25 +23,21 @@ class ContentTransfer(RestorationTraining):
     answer can't be guessed from the skips: the latent must carry exposure and colour.
 
     Args:
-        ssim_weight: weight of 1 − SSIM beside the Charbonnier loss.
-        retinex_weight: weight of the latent Retinex losses (the paper's λ; its smoothness term has a tenth of it).
-        retinex_shapes_latent: whether the Retinex losses train the encoder too, as in the paper. They are smallest for
-            a constant latent, and a latent that starts small collapses to one under them.
+        image_loss: of the rendered picture.
+        retinex_loss: of the decompositions of both latents.
         reexpose_probability: how many targets are re-exposed.
         base: see `RestorationTraining`.
     """
 
     def __init__(
         self,
-        ssim_weight: float = 0.3,
-        retinex_weight: float = 0.1,
-        retinex_shapes_latent: bool = False,
+        image_loss: ImageLoss = EXPOSURE_KNOWN,
+        retinex_loss: RetinexLoss = RETINEX,
         reexpose_probability: float = 0.5,
         **base: Any,
     ) -> None:
         super().__init__(**base)
-        self.ssim_weight, self.retinex_weight = ssim_weight, retinex_weight
-        self.retinex_shapes_latent = retinex_shapes_latent
+        self.image_loss, self.retinex_loss = image_loss, retinex_loss
         self.reexpose_probability = reexpose_probability
         # What only the diffusion model uses is trained with it.
         self.restorer.unet.requires_grad_(False)
@@ -50,16 +49,15 @@ class ContentTransfer(RestorationTraining):
         latent = model.latent(target)
         image = model.decode(latent, skips)
         with self.full_precision():
-            losses = {"content": restoration_loss(image.float(), target, self.ssim_weight, matched_weight=0.0)}
-            if self.retinex_weight > 0:
+            losses = {"content": self.image_loss(image.float(), target)}
+            if self.retinex_loss.weight > 0:
                 latents = [dark_latent.float(), latent.float()]
-                if not self.retinex_shapes_latent:
+                begin = self.retinex_loss.shapes_latent_from
+                if begin is None or self.global_step < begin:
                     latents = [z.detach() for z in latents]
                 parts = [model.decompose(z) for z in latents]
-                retinex = retinex_losses(latents, parts)
-                losses["retinex"] = self.retinex_weight * (
-                    retinex["reconstruction"] + retinex["reflectance"] + 0.1 * retinex["smoothness"]
-                )
+                losses["retinex"] = self.retinex_loss(latents, parts)
+                self.figures = decomposition_figures(latents, parts)
         return losses
 
     def restore(self, dark: Tensor, reference: Tensor, generator: torch.Generator) -> Tensor:

@@ -12,7 +12,10 @@ from torch.nn import functional as F
 from ..diffusion.scheduler import gaussian_noise
 from .base import Batch, RestorationTraining
 from .content_transfer import Reexposure
-from .losses import restoration_loss
+from .losses import ConsistencyLoss, ImageLoss, LatentLoss, decomposition_figures
+
+LEAST_DEVIATION = 0.002  # newly initialised reflectance has 0.003 or more, a saturated one 0
+IMAGE, LATENT, CONSISTENCY = ImageLoss(), LatentLoss(), ConsistencyLoss()
 
 
 class LatentDiffusion(RestorationTraining):
@@ -32,14 +35,13 @@ class LatentDiffusion(RestorationTraining):
         joint_from_step: step at which the joint phase begins; None for never (the paper's way).
         rollout_steps: each step of the joint phase samples as inference does, in a number of steps that is drawn from
             this list; repeat one to favour it.
-        latent_weight: weight of the latent loss on the sampled latent in the joint phase.
         detail: (height, width) of the window, in pixels; null for the whole crop.
         detail_count: how many pictures of a batch go through the encoder and the decoder at most, which cost most of
             the time; null for all but those that are `tones_only`. With 0 only the UNet learns, from the latent loss.
         reexpose_probability: how many pictures of the joint phase are relit.
-        ssim_weight: weight of 1 − SSIM in image losses.
-        matched_weight: share of the brightness-matched image loss.
-        consistency_weight: weight of the unpaired regime's consistency loss.
+        image_loss: of the rendered picture, in the joint phase.
+        latent_loss: of the sampled latent, in the joint phase.
+        consistency_loss: of the unpaired regime's sampled latent.
         base: see `RestorationTraining`.
     """
 
@@ -48,13 +50,12 @@ class LatentDiffusion(RestorationTraining):
         regime: Literal["paired", "unpaired"] = "paired",
         joint_from_step: int | None = None,
         rollout_steps: Sequence[int] = (1, 1, 2, 3),
-        latent_weight: float = 1.0,
         detail: tuple[int, int] | None = None,
         detail_count: int | None = None,
         reexpose_probability: float = 0.15,
-        ssim_weight: float = 0.3,
-        matched_weight: float = 0.5,
-        consistency_weight: float = 0.001,
+        image_loss: ImageLoss = IMAGE,
+        latent_loss: LatentLoss = LATENT,
+        consistency_loss: ConsistencyLoss = CONSISTENCY,
         **base: Any,
     ) -> None:
         super().__init__(**base)
@@ -69,8 +70,8 @@ class LatentDiffusion(RestorationTraining):
         if detail_count is not None and detail_count < 0:
             raise ValueError(f"detail_count: expected at least 0 or null, got {detail_count}")
         self.detail, self.detail_count = detail, detail_count
-        self.latent_weight, self.reexpose_probability = latent_weight, reexpose_probability
-        self.ssim_weight, self.matched_weight, self.consistency_weight = ssim_weight, matched_weight, consistency_weight
+        self.reexpose_probability = reexpose_probability
+        self.image_loss, self.latent_loss, self.consistency_loss = image_loss, latent_loss, consistency_loss
         self.restorer.model.freeze_latent()
         if joint_from_step is None:
             self.restorer.model.decoder.requires_grad_(False)
@@ -85,12 +86,14 @@ class LatentDiffusion(RestorationTraining):
         with torch.no_grad():
             latent = model.latent(batch["dark"]).float()
             target_latent = self.target_latent(latent, batch["target"])
+            if self.regime == "unpaired":
+                self.figures = self.decomposition_figures(latent, batch["target"])
         condition = model.condition(batch["dark"], latent, batch["mean"])
         if self.joint:
             return self.rollout_losses(batch, latent, condition, target_latent, generator)
         losses = {"diffusion": self.diffusion_loss(target_latent, condition, generator)}
         if self.regime == "unpaired":
-            losses["consistency"] = self.consistency_loss(latent, condition, generator)
+            losses["consistency"] = self.inconsistency(latent, condition, generator)
         return losses
 
     def target_latent(self, latent: Tensor, target: Tensor) -> Tensor:
@@ -123,7 +126,7 @@ class LatentDiffusion(RestorationTraining):
         """Losses of pictures that were sampled as in inference, with a random number of steps."""
         model = self.restorer.model
         sampled = self.rollout(latent, condition, generator)
-        losses = {"latent": self.latent_weight * F.mse_loss(sampled, target_latent)}
+        losses = {"latent": self.latent_loss(sampled, target_latent)}
         some = torch.nonzero(~batch["tones_only"]).flatten()[: self.detail_count]
         if len(some) == 0:
             return losses
@@ -135,7 +138,7 @@ class LatentDiffusion(RestorationTraining):
         _, skips = model.encode(dark, batch["mean"][some])
         image = self.restorer.decode(latents, skips)
         with self.full_precision():
-            losses["image"] = restoration_loss(image, target, self.ssim_weight, self.matched_weight)
+            losses["image"] = self.image_loss(image, target)
         return losses
 
     def rollout(self, latent: Tensor, condition: Tensor, generator: torch.Generator) -> Tensor:
@@ -177,13 +180,25 @@ class LatentDiffusion(RestorationTraining):
         places = max(0, have - want) // grid + 1
         return grid * int(self._uniform(generator) * places), min(have, want)
 
-    def consistency_loss(self, latent: Tensor, condition: Tensor, generator: torch.Generator) -> Tensor:
-        """L1 distance of the sampled latent to R ⊙ L^0.2 of the dark picture (LightenDiffusion, eq. 10)."""
+    def inconsistency(self, latent: Tensor, condition: Tensor, generator: torch.Generator) -> Tensor:
+        """The consistency loss of what is sampled for a dark picture's latent."""
         with torch.no_grad():
             reflectance, illumination = self.restorer.model.decompose(latent)
-            expected = (reflectance * illumination**0.2).float()
-        sampled = self.restorer.sample_latent(latent.float(), condition, self._noise(expected, generator))
-        return self.consistency_weight * F.l1_loss(sampled, expected)
+        sampled = self.restorer.sample_latent(latent.float(), condition, self._noise(latent.float(), generator))
+        return self.consistency_loss(sampled.clamp(0.0, 1.0), reflectance, illumination)  # as the published code
+
+    def decomposition_figures(self, latent: Tensor, target: Tensor) -> dict[str, Tensor]:
+        """Those of `losses.decomposition_figures`; ValueError for a decomposition that no target can be made with."""
+        model = self.restorer.model
+        latents = [latent, model.latent(target).float()]
+        figures = decomposition_figures(latents, [model.decompose(each) for each in latents])
+        for name in ("latent_std", "reflectance_std"):
+            if not figures[name] >= LEAST_DEVIATION:
+                raise ValueError(
+                    f"init_from: expected a decomposition with {name} of at least {LEAST_DEVIATION}, got "
+                    f"{float(figures[name]):.2g} from {self.init_from}, with which the unpaired regime has no target"
+                )
+        return figures
 
     def restore(self, dark: Tensor, reference: Tensor, generator: torch.Generator) -> Tensor:
         return self.restorer(dark, generator=generator)

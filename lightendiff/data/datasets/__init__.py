@@ -6,14 +6,13 @@ RGB; what is random depends on nothing but the generator passed in.
 """
 
 from .brackets import Brackets
-from .folders import Darkened, LolPairs, PairedFolders, UnpairedFolders, WellLit
+from .folders import Darkened, PairedFolders, UnpairedFolders, WellLit
 from .self_made import SelfMade
 from .source import Mixture, Source
 
 __all__ = [  # noqa: RUF022 - the order of docs/configuration.md
     "Source",
     "PairedFolders",
-    "LolPairs",
     "Brackets",
     "WellLit",
     "Darkened",

@@ -42,6 +42,7 @@ class Brackets(Source):
         blend: whether `draw` mixes a dark frame with its brighter neighbour in a random proportion, for exposures that
             nobody took; only with `target="reference"`.
         tones_only: whether the references are right in their tones only, so that stage 2 takes no image loss on them.
+        weight: how often training draws from it, beside the weights of the other sources.
     """
 
     def __init__(
@@ -54,12 +55,13 @@ class Brackets(Source):
         cached: bool = True,
         blend: bool = False,
         tones_only: bool = False,
+        weight: float = 1.0,
     ) -> None:
         if target not in ("reference", "frames"):
             raise ValueError(f"target must be 'reference' or 'frames', got {target!r}")
         self.root, self.scenes, self.exclude = Path(root), scenes, list(exclude)
         self.dark_mean, self.target, self.cached = dark_mean, target, cached
-        self.blend, self.tones_only = blend, tones_only
+        self.blend, self.tones_only, self.weight = blend, tones_only, weight
         self._dark: list[list[Stored]] = []
         self._frames: list[list[Stored]] = []
         self._references: list[Stored] = []

@@ -18,15 +18,22 @@ class PairedFolders(Source):
         dark_dir, target_dir: the folders.
         exclude: stems to leave out.
         cached: keep the decoded pictures in memory.
+        weight: how often training draws from it, beside the weights of the other sources.
 
     Raises:
         ValueError: files without a partner, two files of one stem, pairs that differ in size, unreadable files; named.
     """
 
     def __init__(
-        self, dark_dir: str | Path, target_dir: str | Path, exclude: Sequence[str | int] = (), cached: bool = True
+        self,
+        dark_dir: str | Path,
+        target_dir: str | Path,
+        exclude: Sequence[str | int] = (),
+        cached: bool = True,
+        weight: float = 1.0,
     ) -> None:
         self.folders, self.exclude, self.cached = (Path(dark_dir), Path(target_dir)), list(exclude), cached
+        self.weight = weight
         self._pairs: list[tuple[Stored, Stored]] = []
 
     def load(self) -> None:
@@ -77,33 +84,19 @@ class TwoFiles(PairedFolders):
         self._pairs = [pair]
 
 
-class LolPairs(PairedFolders):
-    """LOL v1 as unpacked: `low/` and `high/` lie in `root` itself or else in its `our485/`, `train/` or `eval15/`.
-
-    Args:
-        root: the folder.
-        exclude: stems to leave out.
-        cached: keep the decoded pictures in memory.
-    """
-
-    def __init__(self, root: str | Path, exclude: Sequence[str | int] = (), cached: bool = True) -> None:
-        folders = [Path(root), *(Path(root) / part for part in ("our485", "train", "eval15"))]
-        folder = next((f for f in folders if (f / "low").is_dir() and (f / "high").is_dir()), folders[0])
-        super().__init__(folder / "low", folder / "high", exclude, cached)
-
-
 class UnpairedFolders(Source):
     """Dark and normal-light pictures of different scenes, drawn independently; `pair(i)` repeats the shorter folder.
 
     Args:
         dark_dir, normal_dir: the folders; names and sizes of their pictures need not match.
         cached: keep the decoded pictures in memory.
+        weight: how often training draws from it, beside the weights of the other sources.
     """
 
     validates = False
 
-    def __init__(self, dark_dir: str | Path, normal_dir: str | Path, cached: bool = True) -> None:
-        self.folders, self.cached = (Path(dark_dir), Path(normal_dir)), cached
+    def __init__(self, dark_dir: str | Path, normal_dir: str | Path, cached: bool = True, weight: float = 1.0) -> None:
+        self.folders, self.cached, self.weight = (Path(dark_dir), Path(normal_dir)), cached, weight
         self._dark: list[Stored] = []
         self._normal: list[Stored] = []
 
@@ -135,6 +128,7 @@ class WellLit(Source):
         exclude: file stems or names of the folders that files lie in, to leave out.
         mean: lowest and highest mean grey level, 0–255, to take.
         cached: keep the decoded pictures in memory.
+        weight: how often training draws from it, beside the weights of the other sources.
     """
 
     _darken = False
@@ -145,8 +139,10 @@ class WellLit(Source):
         exclude: Sequence[str | int] = (),
         mean: tuple[float, float] = (0.0, 255.0),
         cached: bool = True,
+        weight: float = 1.0,
     ) -> None:
         self.paths, self.exclude, self.mean, self.cached = paths, list(exclude), mean, cached
+        self.weight = weight
         self._pictures: list[Stored] = []
 
     def load(self) -> None:

@@ -18,13 +18,21 @@ class SelfMade(Source):
         seed: other seeds, other pictures.
         darken: leave the darkening to the sensor model; otherwise the dark picture is the target at 1/10 of its light,
             in 8 bit.
+        weight: how often training draws from it, beside the weights of the other sources.
     """
 
-    def __init__(self, count: int = 16, size: tuple[int, int] = (96, 128), seed: int = 0, darken: bool = False) -> None:
+    def __init__(
+        self,
+        count: int = 16,
+        size: tuple[int, int] = (96, 128),
+        seed: int = 0,
+        darken: bool = False,
+        weight: float = 1.0,
+    ) -> None:
         if count < 1 or min(size) < 1:
             raise ValueError(f"count and size must be positive, got {count} and {tuple(size)}")
         self.count, self.size, self.seed, self.darken = count, (int(size[0]), int(size[1])), seed, darken
-        self.validates = not darken
+        self.validates, self.weight = not darken, weight
         self._samples: list[Sample] = []
 
     def load(self) -> None:

@@ -15,6 +15,7 @@ class Source(ABC):
     """Base of all sources."""
 
     validates = True  # whether `pair` gives pairs that a restored picture can be compared with
+    weight = 1.0  # how often a mixture draws from it, beside the weights of the other sources
 
     @abstractmethod
     def load(self) -> None:
@@ -46,18 +47,27 @@ class Mixture(Source):
 
     Args:
         sources: at least one.
-        weights: one number ≥ 0 per source, need not add up to 1; None is equal weights.
+        weights: one number ≥ 0 per source instead of their own `weight`; None takes those.
+        weight: how often training draws from the mixture, beside the weights of the other sources.
+
+    Raises:
+        ValueError: no source, a weight below 0, weights that add up to 0, or weights in both places.
     """
 
-    def __init__(self, sources: Sequence[Source], weights: Sequence[float] | None = None) -> None:
-        weights = [1.0] * len(sources) if weights is None else list(weights)
+    def __init__(self, sources: Sequence[Source], weights: Sequence[float] | None = None, weight: float = 1.0) -> None:
+        own = [source.weight for source in sources]
+        if weights is not None and any(each != 1 for each in own):
+            raise ValueError(
+                f"weights: expected null where the sources have a weight of their own ({own}), got {weights}"
+            )
+        weights = own if weights is None else list(weights)
         if not sources or len(weights) != len(sources):
             raise ValueError(
                 f"weights must have one entry for each of the {len(sources)} sources (≥ 1), got {len(weights)}"
             )
         if min(weights) < 0 or sum(weights) <= 0:
             raise ValueError(f"weights must be ≥ 0 with a positive sum, got {weights}")
-        self.sources = list(sources)
+        self.sources, self.weights, self.weight = list(sources), weights, weight
         self._cumulative = np.cumsum(weights) / np.sum(weights)
         self.validates = all(source.validates for source in self.sources)
 
