@@ -121,6 +121,11 @@ class Source:
     def _indexed(self) -> bool:
         return self.container.format.name.startswith("mov,")
 
+    @property
+    def _step(self) -> int:
+        """From one frame to the next where their rate is constant."""
+        return max(1, round(1 / (self.rate * self.time_base)))
+
     def _estimate(self) -> int | None:
         seconds = self.container.duration and self.container.duration / av.time_base
         return max(1, round(seconds * self.rate)) if seconds else None
@@ -138,14 +143,14 @@ class Source:
     def frames(self) -> Iterator[Any]:
         """The frames in order; their time stamps count from the file's start and increase, and what is damaged is left
         out."""
-        step, last, moved, count = max(1, round(1 / (self.rate * self.time_base))), None, 0, 0
+        last, moved = None, 0
         for frame in self._decoded():
             pts = frame.pts
             if last is None:
                 pts = 0 if pts is None else pts
             elif pts is None or pts <= last:
-                pts, moved = last + step, moved + 1
-            frame.pts, frame.time_base, last, count = pts, self.time_base, pts, count + 1
+                pts, moved = last + self._step, moved + 1
+            frame.pts, frame.time_base, last = pts, self.time_base, pts
             yield frame
         if last is None:
             raise ValueError(f"{shown(self.path)}: expected a video, got one of which no frame can be decoded")
@@ -159,7 +164,7 @@ class Source:
         # Where a file has no presentation times (AVI has none), frames take those of decoding, in their order.
         in_order = self.container.format.name == "avi"
         waiting: deque[int] = deque()
-        read, end, count = 0, Fraction(0), 0
+        read, end, count, lasting = 0, Fraction(0), 0, False
         reader = packets(self.container, clock, damaged)
         while True:
             with in_one_line(self.path):
@@ -172,6 +177,7 @@ class Source:
             if packet.stream.index != self.stream.index or not (packet.size or packet.dts is None):
                 continue
             read += bool(packet.size) and not packet.is_discard
+            lasting = lasting or bool(packet.duration)
             ordered = packet.size and (in_order or packet.pts is None)
             if ordered and packet.dts is not None:
                 waiting.append(packet.dts)
@@ -186,20 +192,22 @@ class Source:
             for frame in decoded:
                 if in_order or frame.pts is None:
                     frame.pts = waiting.popleft() if waiting else None
+                if not lasting:  # then what decoders say is a guess
+                    frame.duration = self._step
                 count += 1
                 yield frame
         if damaged:
             self.notes.append(f"{len(damaged)} damaged packets were left out")
         if clock.jumps:
             self.notes.append("the file's clock jumps: the parts were put together without a gap")
-        self._check_end(read, end, count)
+        self._check_end(read, clock.start, end, count)
 
     def _decode(self, packet: Any) -> list[Any]:
         if self._decoder is None:
             return packet.decode()
         return self._decoder.decode(packet if packet.size else None)
 
-    def _check_end(self, read: int, end: Fraction, count: int) -> None:
+    def _check_end(self, read: int, start: Fraction, end: Fraction, count: int) -> None:
         """Note a file that ends before it should by what it says: a download or a recording that broke off."""
         if self._indexed:
             if read < self._packets:
@@ -210,7 +218,7 @@ class Source:
             declared = self.stream.frames * self.time_base
         elif self.container.format.name in _DECLARING:
             declared = Fraction(self.container.duration or 0, av.time_base)
-        if declared - end > max(Fraction(1, 2), 3 / self.rate):
+        if declared - end - start > max(Fraction(1, 2), 3 / self.rate):
             self.notes.append(
                 f"the file ends early: {float(end):.1f} of {float(declared):.1f} s ({count} frames) could be read"
             )

@@ -100,6 +100,10 @@ class Joint:
             self.notes += copies.lost_tags(given, written)
             first = next(written.decode(video=0))
             self.kept = worth_keeping(first) | ({"A53_CC"} if encoder == "libx264" else set())
+            if self.format == "mov" and "SPHERICAL" in self.kept:
+                self.notes.append(
+                    "the spherical projection is stored in Apple's form (vexu), which not every player knows"
+                )
             if self.look.display is not None and "DISPLAYMATRIX" not in side_data(first):
                 place = "MPEG-TS" if self.format == "mpegts" else self.format
                 self.notes.append(f"the rotation isn't kept: {place} has no place for it")
@@ -184,7 +188,9 @@ class Joint:
             segment.seek(0)
         own = given.streams[self.source.stream.index]
         with av.open(os.path.abspath(segment) if isinstance(segment, Path) else segment) as first:
-            video = out.add_stream_from_template(with_side_data(first.streams.video[0], self.side_data))
+            encoded = first.streams.video[0]
+            video = out.add_stream_from_template(with_side_data(encoded, self.side_data))
+            video.codec_context.extradata = encoded.codec_context.extradata  # MP4 has it in another form
         if not isinstance(segment, Path):
             segment.seek(0)
         video.time_base = self.source.time_base

@@ -10,9 +10,10 @@ import os
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import Any, BinaryIO, cast, get_args
 
 import numpy as np
+from av.packet import PacketSideData, PktSideDataT
 
 from .frames import Source, av
 from .look import Look
@@ -29,6 +30,7 @@ _OPTIONS = {
 }
 # NUT keeps what comes with a packet, here the alpha of VP9, only in its next version, which has to be asked for.
 _NUT = {"strict": "experimental", "syncpoints": "timestamped"}
+_ALPHA: PktSideDataT = "matroska_block_additional"
 
 
 class SegmentWriter:
@@ -66,10 +68,21 @@ class SegmentWriter:
             self.container.close()
 
 
+def _mend_alpha(packet: Any) -> None:
+    """FFmpeg's NUT stores the number in front of a packet's alpha twice: take it out once."""
+    if packet.has_sidedata(_ALPHA):
+        stored = bytes(packet.get_sidedata(_ALPHA))
+        if stored[:8] == stored[8:16]:
+            single: Any = PacketSideData(get_args(PktSideDataT).index(_ALPHA), len(stored) - 8)  # type: ignore[call-arg]
+            single.update(stored[8:])
+            packet.set_sidedata(single)
+
+
 def stamps(file: Path | BinaryIO, start: int, time_base: Fraction) -> Iterator[tuple[int, Any]]:
     """The time stamps, as of the source, and the packets of a segment that started at `start`."""
     container: Any
     with av.open(os.path.abspath(file) if isinstance(file, Path) else file) as container:
         for packet in container.demux(video=0):
             if packet.size:
+                _mend_alpha(packet)
                 yield start + round(packet.pts * Fraction(packet.time_base) / time_base), packet
