@@ -172,6 +172,30 @@ def test_the_keys_of_phones_are_kept(tiny, tmp_path, extension):
     assert summary.notes == []
 
 
+@pytest.mark.parametrize("extension", ["mp4", "m4v", "mov", "mkv", "webm", "ts"])
+def test_timecode_and_pixel_aspect_are_kept_or_noted(tiny, tmp_path, extension):
+    source = clip(tmp_path / "in.mov", "-timecode 01:02:03:04 -aspect 2:1", sound="")
+    ours, summary = restored(tiny, source, extension)
+    notes = {
+        "ts": ["the timecode isn't kept"],
+        "webm": ["the aspect of pixels, 4/3, isn't kept: players show them square"],
+    }
+    assert streams(ours)[0]["display_aspect_ratio"] == ("3:2" if extension == "webm" else "2:1")
+    codes = [
+        value for each in streams(ours) for key, value in each.get("tags", {}).items() if key.lower() == "timecode"
+    ]
+    # a tag where the format has no tracks of them
+    assert codes == ([] if extension == "ts" else ["01:02:03:04"] * len(streams(ours)))
+    assert summary.notes == notes.get(extension, [])
+
+
+def test_more_than_8_bits_for_webm_is_told(tiny, tmp_path):
+    source = clip(tmp_path / "in.mkv", codec="-c:v ffv1 -pix_fmt yuv420p10le", sound="")
+    ours, summary = restored(tiny, source, "webm")
+    assert streams(ours)[0]["pix_fmt"] == "yuv420p"
+    assert summary.notes == ["stored in 8 bits, of more in the source"]
+
+
 def test_tags_and_chapters_without_a_place_are_named(tiny, tmp_path):
     (tmp_path / "chapters.txt").write_text(";FFMETADATA1\n[CHAPTER]\nTIMEBASE=1/1000\nSTART=0\nEND=500\ntitle=one\n")
     whole = clip(tmp_path / "whole.mkv")
@@ -264,7 +288,7 @@ def captions(path: Path) -> Path:
     return path
 
 
-@pytest.mark.parametrize("extension", ["mp4", "mov", "mkv", "ts", "webm"])
+@pytest.mark.parametrize("extension", ["mp4", "m4v", "mov", "mkv", "ts", "webm"])
 def test_closed_captions_are_kept_or_noted(tiny, tmp_path, extension):
     ours, summary = restored(tiny, captions(tmp_path / "in.mp4"), extension)
     kept = sum("A53" in json.dumps(each) for each in frames(ours))
@@ -292,7 +316,7 @@ def spherical(path: Path) -> Path:
     return path
 
 
-@pytest.mark.parametrize("extension", ["mp4", "mkv", "mov", "webm", "ts"])
+@pytest.mark.parametrize("extension", ["mp4", "m4v", "mkv", "mov", "webm", "ts"])
 def test_spherical_video_stays_so_or_that_is_noted(tiny, tmp_path, extension):
     source = spherical(tmp_path / "in.mp4")
     old, new = streams(source)[0], streams(restored(tiny, source, extension)[0])[0]
@@ -306,7 +330,7 @@ def test_spherical_video_stays_so_or_that_is_noted(tiny, tmp_path, extension):
         assert (same[0]["projection"], same[0]["yaw"], same[0]["pitch"]) == ("equirectangular", 10, 20)
 
 
-@pytest.mark.parametrize("extension", ["mp4", "mkv", "ts", "webm"])
+@pytest.mark.parametrize("extension", ["mp4", "m4v", "mov", "mkv", "ts", "webm"])
 def test_what_displays_need_to_know_is_kept(tiny, tmp_path, extension):
     display = "G(13250,34500)B(7500,3000)R(34000,16000)WP(15635,16450)L(10000000,50)"
     options = f"hdr10=1:log-level=error:master-display={display}:max-cll=1000,400"

@@ -15,7 +15,7 @@ from .frames import Source, av, is_cover
 _STALE = ("encoder", "bps", "number_of_bytes", "number_of_frames", "duration", "rotate", "_statistics")  # tags
 _BRANDS = ("encoder", "major_brand", "minor_version", "compatible_brands")
 _TECHNICAL = (*_STALE, "handler_name", "vendor_id", "language", "alpha_mode", "stereo_mode", "filename", "mimetype")
-MOVIES = ("mp4", "mov", "ipod")  # formats that write edit lists and timecode tracks
+MOVIES = ("mp4", "mov")  # formats that write edit lists and timecode tracks
 _PREROLL = 2  # packets before the cut that a decoder of sound needs, and that an edit list hides
 _PLAIN_TAGS = {  # those that MP4 and MOV have places for of their own
     "title", "artist", "album_artist", "composer", "album", "date", "comment", "genre", "copyright", "grouping",
@@ -61,7 +61,8 @@ def is_chapters(given: Any, stream: Any) -> bool:
 
 def timecode(given: Any) -> str | None:
     """That of the first stream that has one."""
-    return next((stream.metadata["timecode"] for stream in given.streams if "timecode" in stream.metadata), None)
+    found = (value for stream in given.streams for key, value in stream.metadata.items() if key.lower() == "timecode")
+    return next(found, None)
 
 
 def copied_packets(given: Any, indices: set[int], format: str) -> Iterator[Any]:
@@ -131,6 +132,8 @@ def lost_tags(given: Any, written: Any) -> list[str]:
         if plain not in kept and re.sub("-[a-z]{3}$", "", plain) not in kept and not plain.startswith(_TECHNICAL):
             lost.append(key)
     notes = [f"tags aren't kept: {', '.join(sorted(lost))}"] if lost else []
+    if timecode(given) is not None and timecode(written) is None:
+        notes.append("the timecode isn't kept")
     if given.chapters() and not written.chapters():
         notes.append("chapters aren't kept")
     return notes

@@ -23,7 +23,7 @@ from .look import Look, pixels_of
 from .mux import SegmentWriter, stamps
 from .side_data import side_data, with_side_data, worth_keeping
 
-_FORMATS = {".mp4": "mp4", ".m4v": "ipod", ".mov": "mov", ".mkv": "matroska", ".ts": "mpegts", ".webm": "webm"}
+_FORMATS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska", ".ts": "mpegts", ".webm": "webm"}
 Segments = Sequence[tuple[Path | BinaryIO, int]]  # file and first time stamp of each
 
 
@@ -100,6 +100,8 @@ class Joint:
             self.notes += copies.lost_tags(given, written)
             first = next(written.decode(video=0))
             self.kept = worth_keeping(first) | ({"A53_CC"} if encoder == "libx264" else set())
+            if self.look.aspect not in (None, 1, written.streams.video[0].sample_aspect_ratio):
+                self.notes.append(f"the aspect of pixels, {self.look.aspect}, isn't kept: players show them square")
             if self.format == "mov" and "SPHERICAL" in self.kept:
                 self.notes.append(
                     "the spherical projection is stored in Apple's form (vexu), which not every player knows"

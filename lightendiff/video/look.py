@@ -74,7 +74,7 @@ class Look:
             ),
             aspect=Fraction(stream.sample_aspect_ratio) if stream.sample_aspect_ratio else None,
             display=None if display is None else tuple(np.frombuffer(display, np.int32).tolist()),
-            notes=_notes(stored, (width, height), encoder),
+            notes=_notes(stored, (width, height), encoder, deep),
         )
 
     def canvas(self, frame: Any) -> Any:
@@ -157,7 +157,9 @@ def _stored(own: Any, size: tuple[int, int], deep: bool, alpha: bool, encoder: s
     return best.name if best else known[0]
 
 
-def _notes(stored: str, size: tuple[int, int], encoder: str) -> tuple[str, ...]:
+def _notes(stored: str, size: tuple[int, int], encoder: str, deep: bool) -> tuple[str, ...]:
+    if deep and "10" not in stored:
+        return ("stored in 8 bits, of more in the source",)
     if encoder != "libx264" or stored == "yuv420p":
         return ()
     sampling, bits = ":".join(stored[3:6]), ", 10 bits" if "10" in stored else ""
