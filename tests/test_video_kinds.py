@@ -71,7 +71,8 @@ def lead(path: Path) -> float:
 def clip(path: Path, *more: object, codec: str = H264, sound: str = "-c:a aac", size: str = "96:64") -> Path:
     """A second of 25 frames, with sound unless that is empty."""
     audio = "-f lavfi -i sine=f=440:d=1:r=48000" if sound else ""
-    ffmpeg(f"-f lavfi -i testsrc2=s=96x64:r=25:d=1,scale={size}:flags=neighbor", audio, codec, sound, *more, path)
+    picture = f"-f lavfi -i testsrc2=s=96x64:r=25:d=1,scale={size}:flags=neighbor,setsar=1"
+    ffmpeg(picture, audio, codec, sound, *more, path)
     return path
 
 
