@@ -19,6 +19,7 @@ from .runtime import memory, retry
 from .runtime.compile import Backend, compile_networks
 from .runtime.conversion import Pixels, as_pixels, from_unit, to_unit
 from .runtime.devices import best_device, best_precision, check_precision, existing_device
+from .runtime.forks import forks_use_one_thread
 from .tiling import smallest_side
 from .weights import hub
 from .weights.folder import CONFIG_NAME, save_restorer
@@ -59,6 +60,7 @@ class LightenPipeline:
         self, restorer: Restorer, device: str | torch.device | None = None, dtype: torch.dtype | None = None
     ) -> None:
         check_precision(dtype)
+        forks_use_one_thread()
         self.restorer = restorer.eval().requires_grad_(False)
         self._chosen_dtype = dtype
         self.to(best_device() if device is None else device)

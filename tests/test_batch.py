@@ -97,6 +97,30 @@ def test_missing_and_empty_inputs_are_named(tmp_path):
     ]
 
 
+def test_what_is_left_out_of_folders_is_counted(tmp_path):
+    folder = tmp_path / "in"
+    (folder / "sub" / "deep").mkdir(parents=True)
+    for name in ("a.png", "b.jxl", "c.tga", "d.MP4", "sub/e.mov", "sub/f.png", ".hidden.txt"):
+        (folder / name).write_bytes(b"content")
+    os.symlink(tmp_path / "nowhere", folder / "dead.png")
+    os.mkfifo(folder / "pipe.png")
+    flat = plan([folder], tmp_path / "out")
+    assert flat.left_out == {"other files": 4, "videos": 1, "folders": 1}
+    assert [job.source.name for job in flat.jobs] == ["a.png"]
+    assert plan([folder], tmp_path / "out", recursive=True).left_out == {"other files": 4, "videos": 2}
+    assert plan([folder], tmp_path / "out", share=(1, 2)).left_out == {}  # the first process says it
+    assert plan([folder / "a.png"], tmp_path / "out").left_out == {}
+
+
+@pytest.mark.parametrize("content", [b"", b"content"])
+def test_an_empty_output_is_not_done(tmp_path, content):
+    (tmp_path / "a.png").write_bytes(b"content")
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "a.png").write_bytes(content)
+    planned = plan([tmp_path / "a.png"], tmp_path / "out", skip_existing=True)
+    assert (len(planned.jobs), len(planned.skipped)) == ((0, 1) if content else (1, 0))
+
+
 def test_inputs_are_never_overwritten(tmp_path):
     photo, other = save(tmp_path / "a.png"), save(tmp_path / "sub" / "b.png")
     os.symlink(photo, tmp_path / "link.png")

@@ -741,3 +741,19 @@ def test_missing_extras_are_named(
     monkeypatch.setitem(sys.modules, "gradio", None)
     assert run("app", "--weights", weights, *CPU) == 1
     assert capsys.readouterr().err.endswith("pip install 'lightendiff[app]'\n")
+
+
+def test_folders_are_told_on_the_command_line(tmp_path, weights, capsys):
+    from PIL import Image
+
+    from lightendiff.cli.restore import main
+
+    (tmp_path / "in" / "sub").mkdir(parents=True)
+    Image.new("RGB", (64, 64), (9, 9, 9)).save(tmp_path / "in" / "a.png")
+    for name in ("b.jxl", "c.tga", "d.mp4"):
+        (tmp_path / "in" / name).write_bytes(b"content")
+    assert main([str(tmp_path / "in"), "-o", str(tmp_path / "out"), "--weights", str(weights)]) == 0
+    assert (
+        "left out: 1 folder (entered with --recursive); 1 video (restored by `lightendiff video`); 2 other files"
+        in capsys.readouterr().err
+    )

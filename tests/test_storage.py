@@ -91,6 +91,26 @@ def test_present(root):
     assert storage.present({*there, root / "none.png", root / "nowhere" / "a.png"}) == there
 
 
+def test_an_empty_file_is_not_there_yet(root):
+    storage.write_whole(root / "a.png", b"content")
+    storage.write_whole(root / "b.png", b"")
+    assert storage.present({root / "a.png", root / "b.png"}) == {root / "a.png"}
+
+
+def test_what_is_passed_over_is_told(root):
+    for name in ("a.png", "c.txt", ".hidden.txt", "sub/d.mp4", ".dark/e.png", "out/f.png"):
+        storage.make_folder((root / name).parent)
+        storage.write_whole(root / name, b"content")
+
+    def left_out(recursive: bool) -> list[str]:
+        names: list[str] = []
+        storage.walk(root, recursive, (".png",), root / "out", lambda *_: None, names.append)
+        return sorted(names)
+
+    assert left_out(recursive=False) == ["c.txt", "sub/"]
+    assert left_out(recursive=True) == ["c.txt", "d.mp4"]
+
+
 def test_writing_replaces_the_whole_file_and_leaves_nothing_else(root):
     for content in (b"first", b"second, which is longer"):
         storage.write_whole(root / "a [1]*.png", content)

@@ -7,6 +7,7 @@ settled here, before anything is written.
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +16,23 @@ from ..files import storage
 from ..files.locations import Location, RemotePath, located, why
 from ..images import READABLE, shown
 from ..images.formats import BY_SUFFIX, FORMATS, written_as
+
+VIDEOS = (
+    ".mp4",
+    ".m4v",
+    ".mov",
+    ".mkv",
+    ".webm",
+    ".ts",
+    ".mts",
+    ".m2ts",
+    ".avi",
+    ".mpg",
+    ".mpeg",
+    ".wmv",
+    ".flv",
+    ".3gp",
+)
 
 
 @dataclass(frozen=True)
@@ -27,11 +45,15 @@ class Job:
 
 @dataclass
 class Plan:
-    """What there is to do: jobs in order, sources left alone because their target exists, and a line per problem."""
+    """What there is to do: jobs in order, sources left alone because their target exists, and a line per problem.
+
+    left_out: how many there are in the folders of what isn't restored: "folders", "videos" and "other files".
+    """
 
     jobs: list[Job] = field(default_factory=list)
     skipped: list[Location] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
+    left_out: Counter[str] = field(default_factory=Counter)
 
 
 def plan(
@@ -50,7 +72,8 @@ def plan(
     it. Those whose output would replace an input, would lie outside the output folder, or would have the same name as
     another's become problems instead of jobs.
 
-    With `share` (r, n), process r of n that plan the same run gets every n-th picture and problem. Which they are
+    With `share` (r, n), process r of n that plan the same run gets every n-th picture and problem, and the first one
+    all that is left out. Which they are
     depends on the pictures found only, not on what the others have already written.
 
     Raises:
@@ -63,13 +86,17 @@ def plan(
     def problem(name: object, reason: str) -> None:
         result.problems.append(f"{shown(name)}: {reason}")
 
+    def left_out(name: str) -> None:
+        result.left_out["folders" if name.endswith("/") else _kind(name)] += 1
+
     for each in inputs:
         try:
             given = located(each)
             if storage.kind(given) == "file":
                 found = [(given, Path(given.name))]
             else:
-                found = _unfinished(storage.walk(given, recursive, READABLE, out, problem), given, out, suffix)
+                walked = storage.walk(given, recursive, READABLE, out, problem, left_out)
+                found = _unfinished(walked, given, out, suffix)
                 if not found:
                     hint = "" if recursive else " (folders inside it are entered with --recursive)"
                     problem(given, f"no pictures in this folder{hint}")
@@ -84,6 +111,8 @@ def plan(
     mine = list(jobs.values())[rank::processes]
     done = storage.present([job.target for job in mine if job not in refused]) if skip_existing else set()
     result.problems = result.problems[rank::processes]
+    if rank:
+        result.left_out.clear()
     for job in mine:
         if job in refused:
             result.problems.append(refused[job])
@@ -92,6 +121,10 @@ def plan(
         else:
             result.jobs.append(job)
     return result
+
+
+def _kind(name: str) -> str:
+    return "videos" if os.path.splitext(name)[1].lower() in VIDEOS else "other files"
 
 
 def output_name(name: Path, format: str | None, suffix: str) -> Path:

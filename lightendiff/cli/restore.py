@@ -10,7 +10,7 @@ import os
 import sys
 import traceback
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, NoReturn
 
 from ..files.locations import is_address, located, why
@@ -105,6 +105,8 @@ def _run(args: argparse.Namespace, error: Callable[[str], NoReturn]) -> int | No
 
     for problem in planned.problems:
         say(f"failed: {problem}")
+    if planned.left_out:
+        say(f"left out: {_left_out(planned.left_out)}")
     summary = Summary()
     if planned.jobs:
         try:
@@ -131,6 +133,20 @@ def _run(args: argparse.Namespace, error: Callable[[str], NoReturn]) -> int | No
         return None
     # torchrun ends all processes when one exits with anything but 0, and their pictures needn't suffer for that.
     return FAILED if summary.failed and "TORCHELASTIC_RUN_ID" not in os.environ else 0
+
+
+def _left_out(counts: Mapping[str, int]) -> str:
+    """What a run over folders passed over, and how to get it restored."""
+    ways = {
+        "folders": "entered with --recursive",
+        "videos": "restored by `lightendiff video`",
+        "other files": "of other kinds, or links that lead nowhere; a picture among them may work if it's named",
+    }
+    return "; ".join(
+        f"{counts[kind]} {kind if counts[kind] > 1 else kind[:-1]} ({way})"
+        for kind, way in ways.items()
+        if counts[kind]
+    )
 
 
 def _share(error: Callable[[str], NoReturn]) -> tuple[int, int]:

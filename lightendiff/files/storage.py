@@ -9,6 +9,7 @@ import contextlib
 import errno
 import os
 import secrets
+import stat
 from collections.abc import Callable, Collection, Hashable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -16,6 +17,7 @@ from typing import Any, Literal
 from .locations import Location, RemotePath, one_kind_of_error, why
 
 Failed = Callable[[str, str], object]  # name, reason
+LeftOut = Callable[[str], object]  # name
 
 
 def kind(location: Location) -> Literal["file", "folder"]:
@@ -44,29 +46,37 @@ def identity(location: Location) -> Hashable:
 
 
 def walk(
-    root: Location, recursive: bool, extensions: Sequence[str], leave_out: Location, failed: Failed
+    root: Location,
+    recursive: bool,
+    extensions: Sequence[str],
+    leave_out: Location,
+    failed: Failed,
+    left_out: LeftOut = lambda name: None,
 ) -> list[tuple[Location, Path]]:
     """The files below a folder that have one of these extensions, sorted by folder, and their names from there.
 
     Hidden files and folders, and the folder `leave_out`, are left out; links are followed once. failed(name, reason)
-    is called for every folder that can't be listed.
+    is called for every folder that can't be listed; left_out(name) for all that isn't hidden and is passed over: files
+    with other extensions, pipes and dead links, and folders, whose names end in a slash, where they aren't entered.
     """
     folders: Iterator[tuple[Location, Path, list[str]]] = (
-        _walk_remote(root, recursive, leave_out, failed)
+        _walk_remote(root, recursive, leave_out, failed, left_out)
         if isinstance(root, RemotePath)
-        else _walk_local(root, recursive, leave_out, failed)
+        else _walk_local(root, recursive, leave_out, failed, left_out)
     )
     found: list[tuple[Location, Path]] = []
     for folder, below, names in folders:
-        known = (name for name in names if os.path.splitext(name)[1].lower() in extensions and name[0] != ".")
-        found += [(folder / name, below / name) for name in sorted(known)]
-    return [
-        (file, name) for file, name in found if not isinstance(file, Path) or file.is_file()
-    ]  # no pipes, dead links
+        for name in sorted(name for name in names if name[0] != "."):
+            file = folder / name
+            if os.path.splitext(name)[1].lower() in extensions and (not isinstance(file, Path) or file.is_file()):
+                found.append((file, below / name))
+            else:
+                left_out(name)
+    return found
 
 
 def _walk_local(
-    root: Path, recursive: bool, leave_out: Location, failed: Failed
+    root: Path, recursive: bool, leave_out: Location, failed: Failed, left_out: LeftOut
 ) -> Iterator[tuple[Path, Path, list[str]]]:
     entered = {None, identity(root), identity(leave_out)}
 
@@ -77,35 +87,51 @@ def _walk_local(
         return new
 
     for folder, folders, files in os.walk(root, onerror=lambda e: failed(e.filename, why(e)), followlinks=True):
-        folders[:] = sorted(
-            name for name in folders if recursive and name[0] != "." and is_new(os.path.join(folder, name))
-        )
+        new = sorted(name for name in folders if name[0] != "." and is_new(os.path.join(folder, name)))
+        if not recursive:
+            for name in new:
+                left_out(f"{name}/")
+        folders[:] = new if recursive else []
         yield Path(folder), Path(folder).relative_to(root), files
 
 
 def _walk_remote(
-    root: RemotePath, recursive: bool, leave_out: Location, failed: Failed
+    root: RemotePath, recursive: bool, leave_out: Location, failed: Failed, left_out: LeftOut
 ) -> Iterator[tuple[RemotePath, Path, list[str]]]:
     depth = {} if recursive else {"maxdepth": 1}
     with one_kind_of_error():
         for name, folders, files in root.fs.walk(root.path, on_error=lambda e: failed(str(root), why(e)), **depth):
             folder = RemotePath(root.fs, name.rstrip("/"))
             folders[:] = sorted(name for name in folders if name[:1] != "." and folder / name != leave_out)
+            if not recursive:
+                for each in folders:
+                    left_out(f"{each}/")
             yield folder, Path(name[len(root.path) :].strip("/")), [name for name in files if name]
 
 
 def present(locations: Collection[Location]) -> set[Location]:
-    """Those that exist. Of addresses, whole folders are listed, which takes a request for each of those only."""
-    found: set[Location] = {each for each in locations if isinstance(each, Path) and os.path.exists(each)}
+    """Those that exist, but for empty files, which a power cut may leave.
+
+    Of addresses, whole folders are listed, which takes a request for each of those only.
+    """
+    found: set[Location] = {each for each in locations if isinstance(each, Path) and _is_there(each)}
     folders: dict[RemotePath, list[RemotePath]] = {}
     for each in locations:
         if isinstance(each, RemotePath):
             folders.setdefault(each.parent, []).append(each)
     for folder, members in folders.items():
         with contextlib.suppress(FileNotFoundError), one_kind_of_error():
-            names = {name.strip("/") for name in folder.fs.ls(folder.path, detail=False)}
+            entries = folder.fs.ls(folder.path, detail=True)
+            names = {each["name"].strip("/") for each in entries if each["type"] != "file" or each.get("size") != 0}
             found |= {each for each in members if each.path.strip("/") in names}
     return found
+
+
+def _is_there(path: Path) -> bool:
+    with contextlib.suppress(OSError, ValueError):
+        status = path.stat()
+        return status.st_size > 0 or not stat.S_ISREG(status.st_mode)
+    return False
 
 
 def lies_inside(folder: Location, root: Location) -> bool:

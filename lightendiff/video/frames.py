@@ -1,4 +1,4 @@
-"""Frames of video files through PyAV (FFmpeg's libraries), and what has to be the same of them in the restored video.
+"""Frames of video files through PyAV (FFmpeg's libraries), in the order and at the times in which they are shown.
 
 A frame's time stamp is an integer of its stream's time base from its file to the new one.
 """
@@ -6,34 +6,26 @@ A frame's time stamp is an integer of its stream's time base from its file to th
 from __future__ import annotations
 
 import os
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from ..images import shown
 
 try:
     import av
     import av.error
-    from av.codec.codec import find_best_pix_fmt_of_list
 except ImportError as missing:
     raise ImportError("videos need PyAV: pip install 'lightendiff[video]' (Python 3.11 or newer)") from missing
 
-PIXEL_FORMATS = {  # for each encoder, those of them that players know
-    "libx264": ("yuv420p", "yuv422p", "yuv444p", "yuv420p10le", "yuv422p10le", "yuv444p10le"),
-    "libvpx-vp9": ("yuv420p", "yuv422p", "yuv444p"),
-}
-_LIMITED, _FULL = 1, 2  # FFmpeg's numbers of colour ranges, and below of matrices: the stream's -> the converter's
-_MATRICES = {1: 1, 4: 4, 5: 5, 6: 5, 7: 7, 9: 9, 10: 9}
-_HD_MATRIX, _SD_MATRIX, _HD_HEIGHT = 1, 5, 720  # BT.709 and BT.601: what players take where nothing is said
+from .clock import Clock, packets
+
 _COVER = 1 << 10  # FFmpeg's AV_DISPOSITION_ATTACHED_PIC
-_HDR_CURVES = {16: "PQ", 18: "HLG"}
-_SCALING = 0x4 | 0x2000 | 0x4000 | 0x40000  # swscale: bicubic chroma at full resolution, rounded accurately
+_DECLARING = ("matroska,webm", "flv", "asf")  # formats whose header says how long they are
+_ALPHA_DECODERS = {"vp8": "libvpx", "vp9": "libvpx-vp9"}  # FFmpeg's own leave alpha out
 
 
 @contextmanager
@@ -49,6 +41,38 @@ def in_one_line(path: Path) -> Iterator[None]:
 def is_cover(stream: Any) -> bool:
     """Whether a video stream is the picture on the cover of a file."""
     return bool(stream.disposition & _COVER)
+
+
+def opened(path: Path) -> Any:
+    """A video file, opened for reading.
+
+    Raises:
+        OSError: it can't be read.
+        ValueError: FFmpeg doesn't know it, or it was cut off before its index was written.
+    """
+    try:
+        with in_one_line(path):  # absolute, because what is before a colon in a relative name is taken for a protocol
+            return av.open(os.path.abspath(path), metadata_errors="replace")
+    except ValueError as error:
+        if _lacks_index(path):
+            raise ValueError(f"{error}: its index (moov) is missing, as where a recording broke off") from error
+        raise
+
+
+def _lacks_index(path: Path) -> bool:
+    """Whether an MP4 or MOV has no index, without which nothing in it can be found."""
+    with open(path, "rb") as file:
+        size, at, kinds = os.path.getsize(path), 0, []
+        while at + 8 <= size:
+            file.seek(at)
+            header = file.read(16)
+            kinds.append(header[4:8])
+            length = int.from_bytes(header[:4], "big")
+            length = int.from_bytes(header[8:], "big") if length == 1 else length
+            if length < 8 or kinds[0] != b"ftyp":
+                break
+            at += length
+    return kinds[:1] == [b"ftyp"] and b"moov" not in kinds
 
 
 class Source:
@@ -71,8 +95,7 @@ class Source:
         if not os.path.exists(path):
             raise FileNotFoundError(f"{shown(path)}: No such file or directory")
         self.path = path
-        with in_one_line(path):  # absolute, because what is before a colon in a relative name is taken for a protocol
-            self.container = av.open(os.path.abspath(path), metadata_errors="replace")
+        self.container = opened(path)
         try:
             self.stream = self._main_stream()
         except BaseException:
@@ -81,8 +104,10 @@ class Source:
         self.stream.thread_type = "AUTO"
         self.time_base = Fraction(self.stream.time_base)
         self.rate = Fraction(self.stream.average_rate or self.stream.guessed_rate or 25)
-        self.total = self.stream.frames or self._estimate()
         self.notes: list[str] = []
+        self._packets = sum(not entry.is_discard for entry in self.stream.index_entries)
+        self.total = (self._packets if self._indexed else 0) or self.stream.frames or self._estimate()
+        self._decoder = self._alpha_decoder()
 
     def _main_stream(self) -> Any:
         """FFmpeg's choice, but never a cover picture."""
@@ -92,124 +117,111 @@ class Source:
         best = self.container.streams.best("video")
         return next((s for s in films if best is not None and s.index == best.index), films[0])
 
+    @property
+    def _indexed(self) -> bool:
+        return self.container.format.name.startswith("mov,")
+
+    @property
+    def _step(self) -> int:
+        """From one frame to the next where their rate is constant."""
+        return max(1, round(1 / (self.rate * self.time_base)))
+
     def _estimate(self) -> int | None:
         seconds = self.container.duration and self.container.duration / av.time_base
         return max(1, round(seconds * self.rate)) if seconds else None
 
+    def _alpha_decoder(self) -> Any:
+        """The decoder that the stream needs for its alpha; None for FFmpeg's choice."""
+        codec = self.stream.codec_context.name
+        tags = {key.lower(): value for key, value in self.stream.metadata.items()}
+        if tags.get("alpha_mode") != "1" or codec not in _ALPHA_DECODERS:
+            return None
+        decoder: Any = av.CodecContext.create(_ALPHA_DECODERS[codec], "r")
+        decoder.extradata = self.stream.codec_context.extradata
+        return decoder
+
     def frames(self) -> Iterator[Any]:
-        """The frames in order; their time stamps increase, and what is damaged is left out."""
-        step, last, moved, damaged = max(1, round(1 / (self.rate * self.time_base))), None, 0, 0
-        packets = self.container.demux(self.stream)
-        while True:
-            with in_one_line(self.path):
-                try:
-                    packet = next(packets, None)
-                    decoded = [] if packet is None else packet.decode()
-                except av.error.InvalidDataError:
-                    decoded, damaged = [], damaged + 1
-                    continue
-            for frame in decoded:
-                pts = frame.dts if frame.pts is None else frame.pts
-                if last is None:
-                    pts = 0 if pts is None else pts
-                elif pts is None or pts <= last:
-                    pts, moved = last + step, moved + 1
-                frame.pts = last = pts
-                yield frame
-            if packet is None:
-                break
+        """The frames in order; their time stamps count from the file's start and increase, and what is damaged is left
+        out."""
+        last, moved = None, 0
+        for frame in self._decoded():
+            pts = frame.pts
+            if last is None:
+                pts = 0 if pts is None else pts
+            elif pts is None or pts <= last:
+                pts, moved = last + self._step, moved + 1
+            frame.pts, frame.time_base, last = pts, self.time_base, pts
+            yield frame
         if last is None:
             raise ValueError(f"{shown(self.path)}: expected a video, got one of which no frame can be decoded")
-        if damaged:
-            self.notes.append(f"{damaged} damaged packets were left out")
         if moved:
             self.notes.append(f"{moved} frames had no time stamp, or one that didn't increase: set by the frame rate")
 
+    def _decoded(self) -> Iterator[Any]:
+        """The frames as they are decoded. What was cut away by an edit list isn't among them."""
+        damaged: list[str] = []
+        clock = Clock(self.container)
+        # Where a file has no presentation times (AVI has none), frames take those of decoding, in their order.
+        in_order = self.container.format.name == "avi"
+        waiting: deque[int] = deque()
+        read, end, count, lasting = 0, Fraction(0), 0, False
+        reader = packets(self.container, clock, damaged)
+        while True:
+            with in_one_line(self.path):
+                packet = next(reader, None)
+            if packet is None:
+                break
+            stamp = packet.dts if packet.pts is None else packet.pts
+            if packet.size and stamp is not None:
+                end = max(end, (stamp + (packet.duration or 0)) * Fraction(packet.time_base))
+            if packet.stream.index != self.stream.index or not (packet.size or packet.dts is None):
+                continue
+            read += bool(packet.size) and not packet.is_discard
+            lasting = lasting or bool(packet.duration)
+            ordered = packet.size and (in_order or packet.pts is None)
+            if ordered and packet.dts is not None:
+                waiting.append(packet.dts)
+            try:
+                with in_one_line(self.path):
+                    decoded = self._decode(packet)
+            except ValueError as error:
+                damaged.append(str(error))
+                if ordered and waiting:
+                    waiting.pop()
+                continue
+            for frame in decoded:
+                if in_order or frame.pts is None:
+                    frame.pts = waiting.popleft() if waiting else None
+                if not lasting:  # then what decoders say is a guess
+                    frame.duration = self._step
+                count += 1
+                yield frame
+        if damaged:
+            self.notes.append(f"{len(damaged)} damaged packets were left out")
+        if clock.jumps:
+            self.notes.append("the file's clock jumps: the parts were put together without a gap")
+        self._check_end(read, clock.start, end, count)
+
+    def _decode(self, packet: Any) -> list[Any]:
+        if self._decoder is None:
+            return packet.decode()
+        return self._decoder.decode(packet if packet.size else None)
+
+    def _check_end(self, read: int, start: Fraction, end: Fraction, count: int) -> None:
+        """Note a file that ends before it should by what it says: a download or a recording that broke off."""
+        if self._indexed:
+            if read < self._packets:
+                self.notes.append(f"the file ends early: {count} of {self._packets} frames could be read")
+            return
+        declared = Fraction(0)
+        if self.container.format.name == "avi":
+            declared = self.stream.frames * self.time_base
+        elif self.container.format.name in _DECLARING:
+            declared = Fraction(self.container.duration or 0, av.time_base)
+        if declared - end - start > max(Fraction(1, 2), 3 / self.rate):
+            self.notes.append(
+                f"the file ends early: {float(end):.1f} of {float(declared):.1f} s ({count} frames) could be read"
+            )
+
     def close(self) -> None:
         self.container.close()
-
-
-@dataclass(frozen=True)
-class Look:
-    """How a stream's frames are stored: what has to be the same in the restored ones.
-
-    Attributes:
-        size: width and height.
-        pixel_format: in which they are encoded.
-        deep: whether they have more than 8 bits.
-        matrix, range: with which YUV is converted; the stream's own, or else what players would take.
-        tags: the stream's own: colour range, primaries, curve and matrix, each of which may say "unspecified".
-        aspect: of a pixel.
-        display: the 9 numbers of the matrix that turns the picture upright, or None.
-        notes: what can't be kept.
-    """
-
-    size: tuple[int, int]
-    pixel_format: str
-    deep: bool
-    matrix: int
-    range: int
-    tags: tuple[int, int, int, int]
-    aspect: Fraction | None
-    display: tuple[int, ...] | None
-    notes: tuple[str, ...]
-
-    @classmethod
-    def of(cls, frame: Any, stream: Any, encoder: str) -> Look:
-        """The look of a stream whose first frame this is."""
-        width, height, own = frame.width, frame.height, frame.format
-        candidates = [name for name in PIXEL_FORMATS[encoder] if not (width % 2 or height % 2) or "444" in name]
-        best, _ = find_best_pix_fmt_of_list(candidates, own.name)
-        guess = _HD_MATRIX if height >= _HD_HEIGHT else _SD_MATRIX
-        matrix = _MATRICES.get(frame.colorspace, guess)
-        full = own.is_rgb or own.name.startswith(("gray", "yuvj"))
-        side_data = frame.side_data.get("DISPLAYMATRIX")
-        notes = []
-        if any(component.is_alpha for component in own.components):
-            notes.append("transparency isn't kept")
-        if curve := _HDR_CURVES.get(frame.color_trc):
-            notes.append(f"HDR ({curve}) was restored as if it were standard video")
-        if frame.interlaced_frame:
-            notes.append("interlaced frames were restored whole and stored as progressive ones")
-        return cls(
-            size=(width, height),
-            pixel_format=best.name if best else candidates[0],
-            deep=max(component.bits for component in own.components) > 8,
-            matrix=matrix,
-            range=_LIMITED if own.is_rgb else frame.color_range or (_FULL if full else _LIMITED),
-            tags=(
-                frame.color_range,
-                frame.color_primaries,
-                frame.color_trc,
-                matrix if own.is_rgb else frame.colorspace,
-            ),
-            aspect=Fraction(stream.sample_aspect_ratio) if stream.sample_aspect_ratio else None,
-            display=None if side_data is None else tuple(np.frombuffer(side_data, np.int32).tolist()),
-            notes=tuple(notes),
-        )
-
-    def decoded(self, frame: Any) -> np.ndarray:
-        """A frame as (h, w, 3) R, G, B, uint8 or, where it is deep, uint16."""
-        width, height = self.size
-        rgb = "rgb48le" if self.deep else "rgb24"
-        own = {} if frame.format.is_rgb else {"src_colorspace": self.matrix, "src_color_range": self.range}
-        return frame.reformat(width, height, rgb, interpolation=_SCALING, **own).to_ndarray()
-
-    def encodable(self, pixels: np.ndarray, pts: int, time_base: Fraction) -> Any:
-        """The frame that is made of such an array."""
-        frame = av.VideoFrame.from_ndarray(pixels, format="rgb48le" if self.deep else "rgb24")
-        frame = frame.reformat(
-            format=self.pixel_format,
-            dst_colorspace=self.matrix,
-            dst_color_range=self.range,
-            interpolation=_SCALING,
-        )
-        frame.color_range, frame.color_primaries, frame.color_trc, frame.colorspace = self.tags
-        frame.pts, frame.time_base = pts, time_base
-        return frame
-
-    def tag(self, context: Any) -> None:
-        """Set the colour tags of an encoder, or of a stream that is copied from one."""
-        context.color_range, context.color_primaries, context.color_trc, context.colorspace = self.tags
-        if self.aspect is not None:
-            context.sample_aspect_ratio = self.aspect

@@ -18,9 +18,13 @@ from typing import Any
 from ..images import shown
 from ..pipeline import BoundPipeline, LightenPipeline
 from .deflicker import Deflicker
-from .frames import Look, Source, av, in_one_line
-from .mux import ENCODERS, SegmentWriter, join
+from .frames import Source, av, in_one_line
+from .join import Joint
+from .look import Look, pixels_of
+from .mux import ENCODERS, SegmentWriter
 from .segments import Parts
+from .side_data import side_data
+from .watch import Watch
 
 SMOOTHING = 1.0  # seconds
 
@@ -92,7 +96,7 @@ def restore_video(
     """
     start = time.perf_counter()
     source, target = Path(source), Path(target)
-    encoder = _encoder(target)
+    _check_target(target)
     if not smoothing >= 0:
         raise ValueError(f"smoothing: expected seconds from 0 up, got {smoothing}")
     bound = pipe.bind(num_inference_steps=num_inference_steps, strength=strength, exposure=exposure, seed=seed)
@@ -107,24 +111,23 @@ def restore_video(
         steady = Deflicker(pipe.restorer.model, smoothing) if smoothing else None
         resumed = parts.frames
         with in_one_line(target):
-            look, last_duration = _restore(video, parts, bound, steady, encoder, progress)
+            joint, watch, last_duration = _restore(video, parts, bound, steady, target.suffix, progress)
             whole = parts.folder / f"whole{target.suffix}"
-            notes = join(video, look, parts.segments, last_duration, whole)
+            notes = joint.write(parts.segments, last_duration, whole)
         os.replace(whole, target)
     finally:
         video.close()
     parts.clear()
-    notes = [*look.notes, *video.notes, *parts.notes, *notes]
+    notes = [*watch.notes(), *video.notes, *parts.notes, *notes]
     cuts = steady.cuts if steady else 0
     return VideoSummary(parts.frames, resumed, cuts, time.perf_counter() - start, notes)
 
 
-def _encoder(target: Path) -> str:
+def _check_target(target: Path) -> None:
     if target.is_dir():
         raise ValueError(f"{shown(target)}: expected a file to write, got a folder")
     if target.suffix.lower() not in ENCODERS:
         raise ValueError(f"{shown(target)}: expected a name that ends in {', '.join(ENCODERS)}, got {target.suffix!r}")
-    return ENCODERS[target.suffix.lower()]
 
 
 def _job(source: Path, bound: BoundPipeline, smoothing: float) -> dict[str, Any]:
@@ -151,30 +154,41 @@ def _restore(
     parts: Parts,
     bound: BoundPipeline,
     steady: Deflicker | None,
-    encoder: str,
+    extension: str,
     progress: Progress | None,
-) -> tuple[Look, int]:
-    """Restore what isn't in the parts yet. Returns the look of the frames and the last one's duration."""
-    look: Look | None = None
+) -> tuple[Joint, Watch, int]:
+    """Restore what isn't in the parts yet. Returns how to join it, what isn't kept, and the last frame's duration."""
+    joint: Joint | None = None
+    watch: Watch | None = None
+    encoder = ENCODERS[extension.lower()]
     done, duration = parts.frames, 0
     if steady is not None:
         steady.load_state(parts.steady)
     try:
         for i, frame in enumerate(video.frames()):
-            look = look or Look.of(frame, video.stream, encoder)
+            if joint is None or watch is None:
+                look, extra = Look.of(frame, video.stream, encoder), side_data(frame)
+                joint = Joint(video, look, extension, extra)
+                joint.rehearse(frame, encoder)
+                watch = Watch(look, joint.kept)
             duration = frame.duration or 0
+            canvas = joint.look.canvas(frame)
+            watch.see(frame, canvas)
             if i < done:
                 continue
             adjust = None if steady is None else steady.at(float(frame.pts * video.time_base))
-            pixels = bound(look.decoded(frame), adjust=adjust)
+            pixels = bound(pixels_of(canvas), adjust=adjust)
             if parts.writer is None:
-                parts.begin(partial(SegmentWriter, look=look, encoder=encoder, source=video))
-            parts.add(pixels, frame.pts, {} if steady is None else steady.state())
+                parts.begin(
+                    partial(SegmentWriter, look=joint.look, encoder=encoder, source=video, side_data=joint.side_data)
+                )
+            parts.add(canvas, pixels, frame.pts, {} if steady is None else steady.state())
             if progress is not None:
                 progress(i + 1, video.total)
         parts.finish()
     except BaseException:
         parts.rescue()
         raise
-    assert look is not None  # there was a frame, or `frames` would have raised
-    return look, duration
+    assert joint is not None  # there was a frame, or `frames` would have raised
+    assert watch is not None
+    return joint, watch, duration

@@ -71,10 +71,10 @@ class Parts:
             self.folder.mkdir(parents=True, exist_ok=True)
         self.writer = writer(self._path(len(self.segments)))
 
-    def add(self, pixels: np.ndarray, pts: int, steady: dict[str, np.ndarray]) -> None:
-        """Add a frame to the segment that is being written, which is finished when it is long enough."""
+    def add(self, canvas: Any, pixels: np.ndarray, pts: int, steady: dict[str, np.ndarray]) -> None:
+        """Add a frame, as `SegmentWriter.write` does, to the segment, which is finished when it is long enough."""
         assert self.writer is not None
-        self.writer.write(pixels, pts)
+        self.writer.write(canvas, pixels, pts)
         self._written = steady
         if len(self.writer.stamps) == SEGMENT:
             self.finish()
