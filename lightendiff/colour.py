@@ -39,11 +39,11 @@ KNEE, HELD_KNEE, EDGE = 0.7, 0.98, 0.9  # share of the gamut's chroma from which
 
 # Signal, in steps of 8 bits: a level, or noise enough to dither it. Night photos' empty places have levels of 0.9 to
 # 1.5 and, within blocks, noise of 0.7 to 1.0; LOL's darkest ones have 0.9 to 1.8 and 1.0 to 1.3, and bear signal.
-LEVEL = 1.25, 3.75
-DITHER = 0.85, 1.5
+LEVEL = 1.4, 4.1
+DITHER = 0.85, 1.35
 SPREAD = 0.75  # share of the deviation of levels, which is structure, that counts as signal, too
 PEAK = 0.5  # share of a block's own level that does: of stars and lamps
-FLOOR = 0.46  # what remains of the light where there is no signal
+FLOOR = 0.465  # what remains of the light where there is no signal
 COLOURLESS = 0.8  # share of the colour that goes there
 SMOOTH = 9  # blocks to a side over which such a place is averaged
 
