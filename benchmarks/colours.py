@@ -77,12 +77,17 @@ def load(path: Path) -> np.ndarray:
     return pixels if pixels.dtype == np.uint8 else (pixels / 257).round().astype(np.uint8)
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, help="dark pictures")
     what = parser.add_mutually_exclusive_group()
     what.add_argument("--weights", metavar="PATH", help="default: the weights of the package")
     what.add_argument("--outputs", type=Path, metavar="FOLDER", help="what another program made of them, by stem")
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = build_parser()
     args = parser.parse_args(argv)
     try:
         paths = list_pictures(args.folder)

@@ -234,19 +234,31 @@ def test_finetuning_starts_from_the_shipped_weights() -> None:
     assert (ROOT / model["init_from"]).samefile(SHIPPED_WEIGHTS)
 
 
-# What the README has the reader write.
-OWN = re.findall(r"```yaml\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), flags=re.DOTALL)
+# What docs/training.md has the reader write, by the heading that it is under.
+TRAINING = (ROOT / "docs" / "training.md").read_text(encoding="utf-8")
+OWN = {
+    section.split("\n")[0]: re.findall(r"```yaml\n(.*?)```", section, flags=re.DOTALL)
+    for section in re.split(r"^##+ ", TRAINING, flags=re.MULTILINE)
+}
+OWN_SOURCES = {
+    "Pairs": [["PairedFolders"]],
+    "Exposure brackets": [["Brackets"], ["Brackets", "Brackets"]],
+    "Bright photos only": [["Darkened", "WellLit"]],
+    "Dark and bright, unpaired": [["UnpairedFolders"]],
+    "Several at once": [["Brackets", "Darkened"]],
+}
 
 
-@pytest.mark.parametrize(
-    ("block", "sources"), list(enumerate([["PairedFolders"], ["Brackets", "Darkened"], ["UnpairedFolders"]]))
-)
-def test_own_pictures_as_in_the_readme(block: int, sources: list[str], build: Any) -> None:
-    assert len(OWN) == 3
-    Path("mine.yaml").write_text(OWN[block])
-    cli = build("finetune", "--config", "mine.yaml")
-    assert [type(source).__name__ for source in cli.datamodule.source.sources] == sources
-    paths = re.findall(r"my/\w+", OWN[block])
-    assert all(path in str([vars(source) for source in cli.datamodule.source.sources]) for path in paths)
-    unpaired = "UnpairedFolders" in sources
-    assert (cli.model.regime, cli.model.joint_from_step) == (("unpaired", None) if unpaired else ("paired", 0))
+@pytest.mark.parametrize("heading", OWN_SOURCES)
+def test_own_pictures_as_in_the_documents(heading: str, build: Any) -> None:
+    assert len(OWN[heading]) == len(OWN_SOURCES[heading])
+    for block, sources in zip(OWN[heading], OWN_SOURCES[heading], strict=True):
+        Path("mine.yaml").write_text(block)
+        cli = build("finetune", "--config", "mine.yaml")
+        assert [type(source).__name__ for source in cli.datamodule.source.sources] == sources
+        training, _, _ = block.partition("\n  val:")
+        paths = re.findall(r"my/\w+", training)
+        assert paths
+        assert all(path in str([vars(source) for source in cli.datamodule.source.sources]) for path in paths)
+        unpaired = "UnpairedFolders" in sources
+        assert (cli.model.regime, cli.model.joint_from_step) == (("unpaired", None) if unpaired else ("paired", 0))
