@@ -7,6 +7,8 @@ import warnings
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from ..runtime.extras import needing
+
 if TYPE_CHECKING:
     from lightning.pytorch.cli import ArgsType, LightningCLI
 
@@ -38,16 +40,17 @@ def main(args: ArgsType = None, run: bool = True, prog: str | None = None) -> Li
 
     Without `run`, `args` has no subcommand, and trainer, model and data are only built. `prog` is the program's name.
     """
-    import yaml
-    from jsonargparse import set_loader
-    from lightning.pytorch import Trainer
-    from lightning.pytorch.callbacks import LearningRateMonitor, ProgressBar
-    from lightning.pytorch.cli import LightningCLI
+    with needing("train", "training"):
+        import yaml
+        from jsonargparse import set_loader
+        from lightning.pytorch import Trainer
+        from lightning.pytorch.callbacks import LearningRateMonitor, ProgressBar
+        from lightning.pytorch.cli import LightningCLI
 
-    from ..data.datamodule import LowLightData
-    from ..training.base import RestorationTraining
-    from ..training.earlier import load_configuration
-    from ..training.progress import RunProgress
+        from ..data.datamodule import LowLightData
+        from ..training.base import RestorationTraining
+        from ..training.earlier import load_configuration
+        from ..training.progress import RunProgress
 
     set_loader("lightendiff", load_configuration, exceptions=(ValueError, yaml.YAMLError))
 
