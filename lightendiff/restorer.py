@@ -20,7 +20,7 @@ from .models.presets import RestorerConfig, build_autoencoder, build_scheduler, 
 from .tiling import Tile, split
 from .tone import exposed
 
-_STRIP = 2**21  # pixels of a whole picture whose colours are corrected at a time
+_STRIP = 2**20  # pixels of a whole picture whose colours are corrected at a time
 
 Adjust = Callable[[Tensor, Tensor], Tensor]
 
@@ -112,6 +112,7 @@ class Restorer(nn.Module):
         if seen is not image:
             restored = self.model.enlarge(restored, seen_latent.float(), latent.float())
         output = self._decode_tiles(image, mean, restored, tiles) if skips is None else self.decode(restored, skips)
+        del skips  # the memory is wanted for the colours
         if self.config.input_colours:
             output = correct_in_strips(image, output, _STRIP if tile is None else tile**2 // 2)
         output = output[..., :height, :width]

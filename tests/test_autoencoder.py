@@ -21,8 +21,9 @@ def test_first_and_last_layers_lie_between_pixels_or_latents_and_features(preset
     restorer = Restorer(PRESETS[preset])
     shapes = {name: restorer.get_parameter(name).shape for name in restorer.first_and_last}
     assert len(shapes) >= 5
-    inputs = {3, 4 * 6 + 1, 64 * 6 + 1, restorer.unet.condition_channels + 3}  # pixels, blocks of them, latents
-    outputs = {3, 4 * 6}
+    # pixels, blocks of them, latents, and illumination, which has one channel
+    inputs = {3, 4 * 6 + 1, 64 * 6 + 1, restorer.unet.condition_channels + 3, 1}
+    outputs = {3, 4 * 6, 1}
     assert all(shape[1] in inputs or shape[0] in outputs for shape in shapes.values()), shapes
     hidden, others = split_parameters(restorer, restorer.first_and_last)
     assert len(hidden) + len(others) == len(list(restorer.parameters()))

@@ -242,5 +242,5 @@ def test_a_damaged_picture_is_named_before_training(runs: Runs, tmp_path: Path) 
     source = {"dark_dir": str(tmp_path / "dark"), "target_dir": str(torn.parent)}
     pairs = [{"class_path": "lightendiff.data.datasets.PairedFolders", "init_args": source}]
     assert runs(tmp_path, f"--data.train={json.dumps(pairs)}", "--data.weights=null") == 1
-    assert log(tmp_path)[-1] == f"ValueError: 1 of 4 pictures can't be read: {torn} (ValueError)"
+    assert log(tmp_path)[-1] == f"ValueError: 1 of 4 pictures can't be read: {torn} (ImageError)"
     assert not (tmp_path / "runs").exists()

@@ -14,8 +14,9 @@ from pathlib import Path
 from queue import SimpleQueue
 from threading import Event, Thread
 
-import cv2
 import numpy as np
+import torch
+from torch.nn import functional as F
 
 from ..batch.plan import output_name
 from ..batch.run import Restore, restored
@@ -183,9 +184,14 @@ def _preview(picture: Picture, path: Path) -> Path:
     size = max(1, round(width * scale)), max(1, round(height * scale))
 
     def shrunk(array: np.ndarray) -> np.ndarray:
-        return array if scale == 1 else cv2.resize(array, size, interpolation=cv2.INTER_AREA)
+        if scale == 1:
+            return array
+        planes = np.moveaxis(array.reshape(height, width, -1), 2, 0)  # one at a time, since floats are large
+        floats = (torch.from_numpy(plane.astype(np.float32))[None, None] for plane in planes)
+        small = [F.interpolate(plane, size=size[::-1], mode="area")[0, 0].round() for plane in floats]
+        return torch.stack(small, dim=-1).numpy().astype(array.dtype).reshape(*size[::-1], *array.shape[2:])
 
-    pixels = shrunk(picture.pixels).reshape(size[1], size[0], -1)
+    pixels = shrunk(picture.pixels)
     alpha = None if picture.alpha is None else shrunk(picture.alpha)
     small = replace(picture, pixels=pixels, alpha=alpha, exif=b"", xmp=b"", dpi=None, encoding={})
     path = path.with_suffix(".jpg" if alpha is None else ".webp")

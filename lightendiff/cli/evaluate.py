@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
+from ..runtime.extras import needing
 from .arguments import FORMATS, add_loading, add_restoration
 from .loading import load_restore
 
@@ -84,7 +85,8 @@ def find_pairs(dark: Path, reference: Path) -> PairedFolders:
         FileNotFoundError: there is no such file or folder.
         ValueError: a file and a folder, or the errors of `PairedFolders`; files are named.
     """
-    from ..data.datasets.folders import PairedFolders, TwoFiles
+    with needing("evaluate", "evaluate"):
+        from ..data.datasets.folders import PairedFolders, TwoFiles
 
     for path in (dark, reference):
         if not path.exists():
@@ -102,10 +104,11 @@ def evaluate(args: argparse.Namespace, error: Callable[[str], NoReturn]) -> int:
     import torch
     from tqdm import tqdm
 
-    from ..data.pictures import eight_bit
-    from ..evaluation.contact_sheet import save_sheet
-    from ..evaluation.measure import has_delta_e
-    from ..evaluation.perceptual import perceptual_measures
+    with needing("evaluate", "evaluate"):
+        from ..data.pictures import eight_bit
+        from ..evaluation.contact_sheet import save_sheet
+        from ..evaluation.measure import has_delta_e
+        from ..evaluation.perceptual import perceptual_measures
 
     pairs = find_pairs(Path(args.dark), Path(args.reference))
     for option, path in (("--csv", args.csv), ("--sheet", args.sheet)):

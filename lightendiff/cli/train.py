@@ -3,22 +3,34 @@
 from __future__ import annotations
 
 import argparse
+import sys
 import warnings
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
+
+from ..runtime.extras import needing
 
 if TYPE_CHECKING:
     from lightning.pytorch.cli import ArgsType, LightningCLI
 
 HELP = "train a restorer, or train weights further"
 EXAMPLES = """
+lightendiff train fit --config configs/smoke_stage1.yaml
 lightendiff train fit --config configs/default_stage1.yaml
 lightendiff train fit --config configs/finetune.yaml --config mine.yaml
 lightendiff train fit --config configs/finetune.yaml --config mine.yaml --ckpt_path runs/finetune/last.ckpt
 """
 
 
+_PACKAGE = Path(__file__).resolve().parents[1]
+# A wheel has them in the package; a copy of the repository beside it.
+CONFIGS = _PACKAGE / "configs" if (_PACKAGE / "configs").is_dir() else _PACKAGE.parent / "configs"
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    names = ", ".join(f"configs/{path.name}" for path in sorted(CONFIGS.glob("*.yaml")))
+    parser.epilog = f"Where there is no such file, --config takes one that comes with the package: {names}."
     parser.add_argument(
         "arguments",
         metavar="ARGUMENT",
@@ -28,9 +40,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace, error: Callable[[str], NoReturn]) -> int:
-    warnings.filterwarnings("ignore", "LightningCLI's args parameter")  # sys.argv has the command's name, too
     main(args.arguments, prog="lightendiff train")
     return 0
+
+
+def _with_shipped(args: ArgsType) -> ArgsType:
+    """The arguments, with files of configs/ that aren't in the current folder replaced by the package's own."""
+    if not isinstance(args, list):
+        return args
+    found: list[str] = []
+    for word in args:
+        option, equals, path = word.rpartition("=")
+        if option in ("--config", "-c") or (not equals and found and found[-1] in ("--config", "-c")):
+            ours = CONFIGS / Path(path).name
+            if not Path(path).exists() and Path(path).parent.name in ("", "configs") and ours.is_file():
+                path = str(ours)
+        found.append(option + equals + path)
+    return found
 
 
 def main(args: ArgsType = None, run: bool = True, prog: str | None = None) -> LightningCLI:
@@ -38,16 +64,19 @@ def main(args: ArgsType = None, run: bool = True, prog: str | None = None) -> Li
 
     Without `run`, `args` has no subcommand, and trainer, model and data are only built. `prog` is the program's name.
     """
-    import yaml
-    from jsonargparse import set_loader
-    from lightning.pytorch import Trainer
-    from lightning.pytorch.callbacks import LearningRateMonitor, ProgressBar
-    from lightning.pytorch.cli import LightningCLI
+    warnings.filterwarnings("ignore", "LightningCLI's args parameter")  # sys.argv has a command's name, too
+    args = _with_shipped(sys.argv[1:] if args is None else args)
+    with needing("train", "training"):
+        import yaml
+        from jsonargparse import set_loader
+        from lightning.pytorch import Trainer
+        from lightning.pytorch.callbacks import LearningRateMonitor, ProgressBar
+        from lightning.pytorch.cli import LightningCLI
 
-    from ..data.datamodule import LowLightData
-    from ..training.base import RestorationTraining
-    from ..training.earlier import load_configuration
-    from ..training.progress import RunProgress
+        from ..data.datamodule import LowLightData
+        from ..training.base import RestorationTraining
+        from ..training.earlier import load_configuration
+        from ..training.progress import RunProgress
 
     set_loader("lightendiff", load_configuration, exceptions=(ValueError, yaml.YAMLError))
 

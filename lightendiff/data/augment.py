@@ -6,11 +6,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from kornia.geometry import hflip, vflip
 from torch import Tensor, nn
 
 from lightendiff.data.degradations import SensorModel, darken, normal
+from lightendiff.runtime.extras import needing
 from lightendiff.tone import GAMMA
+
+with needing("train", "augmentation"):
+    from kornia.geometry import hflip, vflip
 
 
 @dataclass(frozen=True)

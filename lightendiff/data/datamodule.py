@@ -8,14 +8,17 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any, cast
 
-import cv2
-import lightning
 import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset, DistributedSampler
 
 from lightendiff.data.datasets import Mixture, Source
 from lightendiff.data.pictures import Sample
+from lightendiff.runtime.extras import needing
+
+with needing("train", "training"):
+    import cv2
+    import lightning
 
 Batch = dict[str, Any]
 

@@ -20,11 +20,15 @@ import math
 from dataclasses import dataclass, fields
 
 import torch
-from kornia.color import linear_rgb_to_rgb, rgb_to_linear_rgb
-from kornia.enhance import jpeg_codec_differentiable
-from kornia.filters import get_gaussian_kernel1d
 from torch import Tensor
 from torch.nn import functional as F
+
+from lightendiff.runtime.extras import needing
+
+with needing("train", "the sensor model"):
+    from kornia.color import linear_rgb_to_rgb, rgb_to_linear_rgb
+    from kornia.enhance import jpeg_codec_differentiable
+    from kornia.filters import get_gaussian_kernel1d
 
 _GRAIN_KERNEL = 5  # pixels; wide enough for grain up to σ ≈ 1
 

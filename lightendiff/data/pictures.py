@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
 
-import cv2
 import numpy as np
 
 from ..images import READABLE, read_picture
@@ -146,6 +145,8 @@ def exposure_fusion(frames: Sequence[np.ndarray]) -> np.ndarray:
 
     The same frames give the same fusion, digit for digit.
     """
+    import cv2
+
     with _FUSING:  # how many threads OpenCV takes is a setting of the whole process
         threads = cv2.getNumThreads()
         cv2.setNumThreads(1)  # with several, the last digits differ in some 4 % of calls

@@ -2,7 +2,10 @@
 
 import sys
 
-from .synthesis.scenes import main
+from ..runtime.extras import needing
+
+with needing("train", "making scenes"):
+    from .synthesis.scenes import main
 
 if __name__ == "__main__":
     sys.exit(main())

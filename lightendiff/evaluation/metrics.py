@@ -7,7 +7,11 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torchmetrics.functional.image import structural_similarity_index_measure
+
+from ..runtime.extras import needing
+
+with needing("evaluate", "measuring"):
+    from torchmetrics.functional.image import structural_similarity_index_measure
 
 
 def quantise(image: Tensor) -> Tensor:

@@ -78,8 +78,9 @@ def decode_deep(data: bytes, notes: list[str]) -> np.ndarray:
     """Colour of more than 8 bits as (h, w, 3 or 4), RGB(A), uint16."""
     try:
         import cv2
-    except ImportError as error:  # opencv-python needs a library of the graphics system
-        raise ImportError("colour of 16 bit needs OpenCV: pip install opencv-python-headless") from error
+    except ImportError as error:  # it is missing, or the library of the graphics system that opencv-python needs
+        ways = "pip install 'lightendiff[opencv]', or opencv-python-headless where there is no libGL"
+        raise ImportError(f"colour of 16 bit needs OpenCV: {ways}") from error
     array = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
     if array is None or array.ndim != 3 or array.dtype == np.uint8:
         raise ValueError("damaged, or of a kind that is not supported")
@@ -179,7 +180,7 @@ def encoded_png(array: np.ndarray) -> bytes:
     """
     try:
         import cv2
-    except ImportError:  # opencv-python needs a library of the graphics system
+    except ImportError:  # missing, or without the library of the graphics system that opencv-python needs
         return _zlib_png(array)
     order = {3: cv2.COLOR_RGB2BGR, 4: cv2.COLOR_RGBA2BGRA}.get(array.shape[2])
     settings = [cv2.IMWRITE_PNG_COMPRESSION, 1, cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_RLE]

@@ -6,11 +6,14 @@ from typing import Any
 
 import PIL.Image
 import torch
-from torchvision import tv_tensors
-from torchvision.transforms import v2
 
 from ..pipeline import LightenPipeline
 from ..runtime.conversion import as_pixels
+from ..runtime.extras import needing
+
+with needing("torchvision", "LightenTransform"):
+    from torchvision import tv_tensors
+    from torchvision.transforms import v2
 
 
 def _is_pure(value: Any) -> bool:

@@ -21,6 +21,7 @@ from ..data.datamodule import LowLightData, global_seed
 from ..data.degradations import SensorModel
 from ..evaluation.metrics import brightness_matched, psnr, ssim
 from ..models.presets import PRESETS, PresetName, RestorerConfig
+from ..pipeline import SHIPPED_WEIGHTS
 from ..restorer import Restorer
 from ..runtime.devices import has_native_bfloat16
 from ..weights.load import load
@@ -38,8 +39,8 @@ class RestorationTraining(lightning.LightningModule):
     Args:
         preset: the architecture.
         network: an architecture of one's own in the preset's place; the fields of `RestorerConfig`.
-        init_from: an inference folder to start from; its architecture must be the preset's. Its steps and its first
-            timestep aren't taken over.
+        init_from: an inference folder to start from, or `default` for the shipped weights; its architecture must be
+            the preset's. Its steps and its first timestep aren't taken over.
         num_inference_steps: replaces the preset's default.
         start_timestep: replaces the preset's; null keeps it.
         learning_rate: its peak, after `warmup_steps` of linear warm-up and before a cosine decay over the
@@ -82,6 +83,8 @@ class RestorationTraining(lightning.LightningModule):
         # What `load_from_checkpoint` makes the module with: plain values, which unpickle without running any code.
         stored = None if network is None else json.loads(json.dumps(network.to_dict()))
         self.save_hyperparameters({"preset": preset, "network": stored, **given}, logger=False)
+        if init_from == "default":
+            init_from = str(SHIPPED_WEIGHTS)
         if init_from is not None:
             try:
                 self.restorer.load_state_dict(load(init_from).state_dict())

@@ -7,11 +7,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import yaml
 from torch import Tensor
 
 from ..models.presets import PRESETS, RestorerConfig
 from ..restorer import Restorer
+from ..runtime.extras import needing
 from .folder import LIGHTNING_KEY, CheckpointError, fill, unpickle
 from .published import SAMPLING
 
@@ -70,14 +70,17 @@ def _trained(path: Path, weights: Mapping[str, Tensor]) -> RestorerConfig:
         return len(shapes ^ {(name, tuple(tensor.shape)) for name, tensor in Restorer(config).state_dict().items()})
 
     config = min(PRESETS.values(), key=alike)
+    beside = path.with_name("config.yaml")
+    if not beside.exists():
+        return config
+    with needing("train", f"{beside}"):
+        import yaml
     try:
-        run = yaml.safe_load(path.with_name("config.yaml").read_text(encoding="utf-8"))
+        run = yaml.safe_load(beside.read_text(encoding="utf-8"))
         given = run["model"]["init_args"]
         return replace(config, **{name: given[name] for name in SAMPLING if given.get(name) is not None})
-    except FileNotFoundError:
-        return config
     except (OSError, UnicodeDecodeError, yaml.YAMLError, TypeError, KeyError, AttributeError) as error:
-        raise CheckpointError(f"{path.with_name('config.yaml')}: not the configuration of a run of train.py") from error
+        raise CheckpointError(f"{beside}: not the configuration of a run of train.py") from error
 
 
 def dtypes(tensors: Iterable[Tensor]) -> tuple[str, ...]:

@@ -5,10 +5,13 @@ A *source* lists its files cheaply when it is made, decodes and checks all of th
 RGB; what is random depends on nothing but the generator passed in.
 """
 
-from .brackets import Brackets
-from .folders import Darkened, PairedFolders, UnpairedFolders, WellLit
-from .self_made import SelfMade
-from .source import Mixture, Source
+from ...runtime.extras import needing
+
+with needing("train", "the sources of training"):
+    from .brackets import Brackets
+    from .folders import Darkened, PairedFolders, UnpairedFolders, WellLit
+    from .self_made import SelfMade
+    from .source import Mixture, Source
 
 __all__ = [  # noqa: RUF022 - the order of docs/configuration.md
     "Source",
