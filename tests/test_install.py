@@ -241,3 +241,15 @@ def test_the_base_set_alone_restores_from_a_wheel(wheel, photos, tmp_path):
     size = sum(path.stat().st_size for path in (tmp_path / "venv").rglob("*") if path.is_file()) / 1e6
     print(f"{size:.0f} MB with {FRESH}")
     assert size < 1300 or "cpu" not in FRESH
+
+
+@pytest.mark.parametrize("module", ["cli.main", "cli.restore", "cli.train", "__main__"])
+def test_commands_threads_sleep_while_they_wait(module, monkeypatch):
+    for name in ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME"):
+        monkeypatch.delenv(name, raising=False)
+    code = f"import os, lightendiff.{module}; print('torch' in sys.modules, os.environ.get('OMP_WAIT_POLICY'))"
+    assert run_bare(code).stdout.split() == ["False", "PASSIVE"]
+    monkeypatch.setenv("GOMP_SPINCOUNT", "1000")
+    assert run_bare(code).stdout.split() == ["False", "None"]
+    monkeypatch.setenv("OMP_WAIT_POLICY", "ACTIVE")
+    assert run_bare(code).stdout.split() == ["False", "ACTIVE"]
