@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
@@ -32,6 +32,17 @@ def pytest_cmdline_main(config: pytest.Config) -> None:
     cores = os.cpu_count() or 1
     if config.pluginmanager.hasplugin("xdist") and option.numprocesses is None and not alone and cores > 1:
         option.numprocesses, option.dist = min(4, cores), "loadfile"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """A cache of the suite's own, in which the licence of the weights has been told."""
+    folder = tmp_path_factory.mktemp("cache")
+    (folder / "lightendiff").mkdir()
+    (folder / "lightendiff" / "licence-told").touch()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(folder))
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -258,9 +258,10 @@ def test_page_sends_no_analytics_and_says_how_to_get_videos(weights: Path, monke
     monkeypatch.setitem(sys.modules, "av", None)
     for name in [name for name in sys.modules if name.startswith("lightendiff.video.")]:
         monkeypatch.delitem(sys.modules, name)
-    blocks = app.build(LightenPipeline.from_pretrained(weights))
+    blocks = app.build(LightenPipeline.from_pretrained(weights), footer="weights: research use")
     assert blocks.analytics_enabled is False
     config = str(blocks.get_config_file())
+    assert "weights: research use" in config
     assert "pip install 'lightendiff[video]'" in config
     assert "restore_batch" in config
     assert "restore_video" not in config

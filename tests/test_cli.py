@@ -632,6 +632,7 @@ def test_info_of_the_shipped_weights(capsys: pytest.CaptureFixture[str]) -> None
     values = {name: value.strip() for name, value in lines.items()}
     assert values["weights"] == f"{SHIPPED_WEIGHTS / FOLDER[1]}, which come with the package"
     assert values["described in"] == str(SHIPPED_WEIGHTS / "README.md")
+    assert values["licence"] == f"weights: research use: {SHIPPED_WEIGHTS / 'LICENSE'}"
     assert values["architecture"] == "lean, preset default"
     assert values["parameters"].startswith(f"{sum(p.numel() for p in restorer.parameters()) / 1e6:.2f} M: ")
     assert values["stored in"].startswith("float16; ")
@@ -664,6 +665,12 @@ def test_app_takes_its_options(weights: Path, monkeypatch: pytest.MonkeyPatch) -
     assert given[0] == {"host": "127.0.0.1", "port": 7860, "share": False}
     assert given[1] == {"host": "0.0.0.0", "port": 80, "share": True, "max_megapixels": 5.0}
     assert same_weights(calls[0].arguments["pipe"].restorer, load_restorer(weights))
+
+
+def test_the_apps_footer_says_what_its_weights_are_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = recorded("app.server", "launch", monkeypatch)
+    assert run("app", *CPU) == 0
+    assert calls[0].arguments["footer"] == "weights: research use"
 
 
 def test_train_gives_what_train_py_does(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

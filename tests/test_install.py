@@ -1,6 +1,7 @@
 """What an installation without extras can do, what it says of the rest, and what a wheel carries."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -11,8 +12,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 from PIL import Image
 
+import lightendiff
 from lightendiff.cli.train import CONFIGS, _with_shipped
 
 ROOT = Path(__file__).parents[1]
@@ -75,6 +78,16 @@ def test_restoring_a_photo_imports_nothing_that_only_others_need(photos, tmp_pat
     assert not set(got.stdout.split()) & EXTRAS
 
 
+def test_the_first_run_says_what_the_weights_are_for(photos, tmp_path, monkeypatch, weights):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    said = []
+    for name, given in (("own", ["--weights", weights]), ("first", []), ("second", [])):
+        got = run_bare(COMMAND, "restore", photos / "jpg.jpg", "-o", tmp_path / name, *given)
+        assert got.returncode == 0, got.stderr
+        said.append(got.stderr.count("weights: research use"))
+    assert said == [0, 1, 0]
+
+
 @pytest.mark.parametrize(
     ("argv", "extra"),
     [
@@ -123,7 +136,7 @@ def wheel(tmp_path_factory):
     folder = tmp_path_factory.mktemp("wheel")
     for name in ("lightendiff", "configs"):
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("pyproject.toml", "setup.py", "MANIFEST.in", "README.md", "LICENSE"):
+    for name in ("pyproject.toml", "setup.py", "MANIFEST.in", "README.md", "LICENSE"):  # as the Dockerfile does
         shutil.copy(ROOT / name, folder)
     build = "from setuptools.build_meta import *; build_sdist('dist'); build_wheel('dist')"
     done = subprocess.run([sys.executable, "-c", build], cwd=folder, capture_output=True, text=True)
@@ -143,6 +156,36 @@ def test_wheel_and_source_have_configurations_and_weights(wheel):
         assert f"lightendiff/weights/default/{path.name}" in inside & source
     assert "setup.py" in source
     assert not any(name.startswith(("tests", "configs/")) for name in inside)
+
+
+def test_the_metadata_has_both_licences(wheel):
+    with zipfile.ZipFile(wheel) as content:
+        name = next(name for name in content.namelist() if name.endswith("/METADATA"))
+        lines = content.read(name).decode().splitlines()
+        licences = [name for name in content.namelist() if "/licenses/" in name]
+    assert "License-Expression: MIT AND LicenseRef-lightendiff-weights-research" in lines
+    assert "License-File: lightendiff/weights/default/LICENSE" in lines
+    assert len(licences) == 2
+
+
+def test_what_describes_the_project_agrees():
+    """The citation's version, and the versions of Python, in the metadata and in the workflow."""
+    project = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    workflow = yaml.safe_load((ROOT / ".github" / "workflows" / "ci.yml").read_text(encoding="utf-8"))
+    assert citation["version"] == lightendiff.__version__
+    assert f'version = "{lightendiff.__version__}"' in project
+    matrix = workflow["jobs"]["test"]["strategy"]["matrix"]
+    assert re.findall(r"Python :: (3\.\d+)", project) == matrix["python"]
+    assert f'requires-python = ">={matrix["python"][0]}"' in project
+    assert {name.split("-")[0] for name in matrix["os"]} == {"ubuntu", "macos", "windows"}
+
+
+def test_the_image_is_made_of_what_a_wheel_needs():
+    copied = re.findall(r"^COPY (.+) /source", (ROOT / "Dockerfile").read_text(), re.MULTILINE)
+    kept = re.findall(r"^!(.+)$", (ROOT / ".dockerignore").read_text(), re.MULTILINE)
+    assert sorted(" ".join(copied).split()) == sorted(kept)
+    assert set(kept) == {"lightendiff", "configs", "pyproject.toml", "setup.py", "MANIFEST.in", "README.md", "LICENSE"}
 
 
 def test_training_takes_the_wheels_configurations(wheel, tmp_path):
@@ -198,3 +241,15 @@ def test_the_base_set_alone_restores_from_a_wheel(wheel, photos, tmp_path):
     size = sum(path.stat().st_size for path in (tmp_path / "venv").rglob("*") if path.is_file()) / 1e6
     print(f"{size:.0f} MB with {FRESH}")
     assert size < 1300 or "cpu" not in FRESH
+
+
+@pytest.mark.parametrize("module", ["cli.main", "cli.restore", "cli.train", "__main__"])
+def test_commands_threads_sleep_while_they_wait(module, monkeypatch):
+    for name in ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME"):
+        monkeypatch.delenv(name, raising=False)
+    code = f"import os, lightendiff.{module}; print('torch' in sys.modules, os.environ.get('OMP_WAIT_POLICY'))"
+    assert run_bare(code).stdout.split() == ["False", "PASSIVE"]
+    monkeypatch.setenv("GOMP_SPINCOUNT", "1000")
+    assert run_bare(code).stdout.split() == ["False", "None"]
+    monkeypatch.setenv("OMP_WAIT_POLICY", "ACTIVE")
+    assert run_bare(code).stdout.split() == ["False", "ACTIVE"]

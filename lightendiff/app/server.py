@@ -24,7 +24,11 @@ KEPT_HOURS = 4  # how long uploads and results are kept while the app runs
 
 
 def build(
-    pipe: LightenPipeline, *, max_megapixels: float = MAX_MEGAPIXELS, max_megabytes: float = MAX_MEGABYTES
+    pipe: LightenPipeline,
+    *,
+    max_megapixels: float = MAX_MEGAPIXELS,
+    max_megabytes: float = MAX_MEGABYTES,
+    footer: str = "",
 ) -> gradio.Blocks:
     """The page as a gradio app, for `.launch()` or for mounting in another one; `launch` does the former with care.
 
@@ -32,6 +36,7 @@ def build(
         pipe: restores everything, one thing at a time.
         max_megapixels: larger pictures are refused.
         max_megabytes: larger files are refused, once they are uploaded; `launch` refuses them before.
+        footer: a line below everything, such as what the weights may be used for.
 
     Raises:
         ImportError: gradio is missing.
@@ -59,6 +64,8 @@ def build(
             with gr.Column(scale=1, min_width=260):
                 for setting in settings:
                     setting.render()
+        if footer:
+            gr.Markdown(footer)
     return blocks
 
 
@@ -70,11 +77,12 @@ def launch(
     max_megapixels: float = MAX_MEGAPIXELS,
     max_megabytes: float = MAX_MEGABYTES,
     share: bool = False,
+    footer: str = "",
 ) -> None:
     """Serve the page until Ctrl-C or SIGTERM; then all uploads and results are deleted.
 
     Args:
-        pipe, max_megapixels, max_megabytes: as for `build`.
+        pipe, max_megapixels, max_megabytes, footer: as for `build`.
         host: the address to listen at. The default can be reached from this machine only, "0.0.0.0" from everywhere.
         port: where; it must be free.
         share: make a public link through gradio's servers, which everything then passes.
@@ -88,7 +96,7 @@ def launch(
         _gradio()  # whether it's missing doesn't depend on the address
         _check_address(host, port)
         warnings.filterwarnings("ignore", module="PIL")  # of a picture that is refused anyway
-        page = build(pipe, max_megapixels=max_megapixels, max_megabytes=max_megabytes)
+        page = build(pipe, max_megapixels=max_megapixels, max_megabytes=max_megabytes, footer=footer)
         try:
             page.launch(
                 server_name=host,

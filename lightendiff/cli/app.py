@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import NoReturn
 
 from .arguments import add_loading, number
-from .loading import load_pipeline
+from .loading import LICENCE, load_pipeline
 
 HELP = "serve a web page on this machine that restores photos and videos"
 EXAMPLES = """
@@ -47,7 +47,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace, error: Callable[[str], NoReturn]) -> int:
     from ..app.server import launch
 
-    given = {"max_megapixels": args.max_megapixels, "max_megabytes": args.max_megabytes}
-    limits = {name: value for name, value in given.items() if value is not None}
-    launch(load_pipeline(args, error), host=args.host, port=args.port, share=args.share, **limits)
+    footer = LICENCE if args.weights is None else None
+    given = {"max_megapixels": args.max_megapixels, "max_megabytes": args.max_megabytes, "footer": footer}
+    options = {name: value for name, value in given.items() if value is not None}
+    launch(load_pipeline(args, error), host=args.host, port=args.port, share=args.share, **options)
     return 0

@@ -6,6 +6,8 @@ import argparse
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, NoReturn
 
+from .loading import LICENCE
+
 if TYPE_CHECKING:
     from ..weights.training import Weights
 
@@ -47,6 +49,8 @@ def describe(weights: Weights) -> Iterator[tuple[str, str]]:
     card = weights.file.with_name("README.md")
     if card.is_file():
         yield "described in", str(card)
+    if ours:
+        yield "licence", f"{LICENCE}: {weights.file.with_name('LICENSE')}"
     preset = preset_of(config)
     yield "architecture", f"{config.architecture}, {f'preset {preset}' if preset else 'of widths of its own'}"
     unet, rest = (sum(p.numel() for p in part.parameters()) / 1e6 for part in (restorer.unet, restorer.model))

@@ -5,9 +5,11 @@ from __future__ import annotations
 import argparse
 import os
 import signal
+import sys
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from .arguments import restoration_options
@@ -15,6 +17,7 @@ from .arguments import restoration_options
 if TYPE_CHECKING:
     from ..pipeline import BoundPipeline, LightenPipeline
 
+LICENCE = "weights: research use"  # of those that come with the package
 FAILED = 1  # exit codes: this, argparse's 2, and 128 + the number of the signal that ended the run
 
 
@@ -39,6 +42,18 @@ def ended_by() -> Iterator[list[int]]:
         signal.signal(signal.SIGTERM, before)
 
 
+def tell_licence() -> None:
+    """Say once on a machine, when the package's own weights are first used, what they are for."""
+    with suppress(OSError, RuntimeError):  # there may be no home, or none to write to
+        cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+        told = Path(cache, "lightendiff", "licence-told")
+        if told.exists():
+            return
+        told.parent.mkdir(parents=True, exist_ok=True)
+        told.touch()
+    print(f"{LICENCE} (`lightendiff info` says more)", file=sys.stderr)
+
+
 def load_pipeline(args: argparse.Namespace, error: Callable[[str], NoReturn]) -> LightenPipeline:
     """The pipeline that --weights, --device and --dtype ask for."""
     import torch
@@ -51,11 +66,14 @@ def load_pipeline(args: argparse.Namespace, error: Callable[[str], NoReturn]) ->
         if device is None and torch.cuda.is_available():
             device = f"cuda:{int(os.environ.get('LOCAL_RANK', '0')) % torch.cuda.device_count()}"
         pipe = LightenPipeline.from_pretrained(args.weights, device=device, dtype=dtype)
-        return pipe.compile() if args.compile else pipe
+        pipe = pipe.compile() if args.compile else pipe
     except (OSError, ValueError, ImportError, RuntimeError, AssertionError) as reason:  # the last for devices, by torch
         if args.debug:
             traceback.print_exc()
         error(f"cannot load {args.weights or 'the weights'}: {reason}")
+    if args.weights is None:
+        tell_licence()
+    return pipe
 
 
 def load_restore(args: argparse.Namespace, error: Callable[[str], NoReturn]) -> BoundPipeline:

@@ -3,7 +3,9 @@
 import sys
 
 from ..runtime.extras import needing
+from ..runtime.waiting import wait_without_spinning
 
+wait_without_spinning()
 with needing("train", "making scenes"):
     from .synthesis.scenes import main
 
