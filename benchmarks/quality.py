@@ -28,7 +28,7 @@ from tqdm import tqdm
 
 from lightendiff import LightenPipeline
 from lightendiff.data import datasets as ds
-from lightendiff.data.pictures import Sample, list_pictures, read_pictures
+from lightendiff.data.pictures import Sample, eight_bit, list_pictures, read_pictures
 from lightendiff.evaluation import measure as ev
 from lightendiff.evaluation.contact_sheet import Tile, contact_sheet, save_sheet
 
@@ -157,7 +157,7 @@ def evaluate_wild(args: argparse.Namespace, pipe: LightenPipeline | None, kept: 
         found: list[tuple[str, report.WildFigures]] = []
         tiles: list[list[Tile]] = []
         for sample in progress(source, name):
-            dark, output = sample.dark.transpose(1, 2, 0), answer(sample)
+            dark, output = (eight_bit(image) for image in (sample.dark.transpose(1, 2, 0), answer(sample)))
             f = report.measure_wild(dark, output)
             found.append((key(sample), f))
             label = f"darkest third {f.shadows:.1f} to {f.lifted:.1f}; {f.greyed} of {f.whites} whites below 225"
