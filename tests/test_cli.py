@@ -177,7 +177,7 @@ def test_an_interrupt(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFix
 
 
 def test_a_command_is_needed(capsys: pytest.CaptureFixture[str]) -> None:
-    assert wrong(capsys) == "lightendiff: error: the following arguments are required: COMMAND"
+    assert wrong(capsys) == "lightendiff: the following arguments are required: COMMAND (see lightendiff --help)"
     assert "invalid choice: 'restor'" in wrong(capsys, "restor")
 
 

@@ -99,7 +99,7 @@ def test_options_reach_the_pipeline_and_the_files(tmp_path, fake):
     assert run(photo, "-o", tmp_path / "out", *options, *files) == 0
     assert fake.calls == [{"num_inference_steps": 3, "strength": 0.5, "seed": 7, "max_memory": 1.5}]
     assert fake.loaded == [{"path": "w", "device": "cpu", "dtype": torch.float32}]
-    picture = read_picture(tmp_path / "out" / "a_lit.webp")
+    picture = read_picture(tmp_path / "out" / "a_lit_compare.webp")
     assert (picture.format, picture.pixels.shape) == ("WEBP", (20, 56, 3))
 
 
@@ -188,8 +188,8 @@ def test_the_limit_of_pixels_can_be_changed(tmp_path, fake, capsys):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], "the following arguments are required: INPUT, -o/--output"),
-        (["a.png"], "required: -o/--output"),
+        ([], "the following arguments are required: INPUT (see infer.py --help)"),
+        (["-"], "INPUT -: expected -o OUT beside it"),
         (["a.png", "-o", "out", "--quality", "101"], "expected a number from 1 to 100, got 101"),
         (["a.png", "-o", "out", "--strength", "nan"], "expected a number from 0 to 1, got nan"),
         (["a.png", "-o", "out", "--steps", "two"], "invalid number value: 'two'"),
@@ -199,7 +199,8 @@ def test_the_limit_of_pixels_can_be_changed(tmp_path, fake, capsys):
         (["a.png", "-o", "out", "--tile", "400", "--max-memory", "2"], "not allowed with argument --tile"),
         (["a.png", "-o", "out", "--max-memory", "-1"], "expected a number from 0 to 1e+06, got -1"),
         (["a.png", "-o", "nowhere://out"], "-o/--output: nowhere://out: Protocol not known: nowhere"),
-        (["a.png", "-o", "out.png"], "expected a folder, out.png looks like a picture's name"),
+        (["a.png", "b.png", "-o", "out.png"], "expected a folder, out.png looks like a picture's name"),
+        (["a.png", "-o", "out.png", "--format", "JPG"], "expected a name of a jpg file, as --format says, got out.png"),
         ([str(ROOT / "infer.py"), "-o", str(ROOT / "infer.py")], "is not a folder"),
     ],
 )
@@ -207,7 +208,9 @@ def test_wrong_arguments(arguments, message, capsys):
     with pytest.raises(SystemExit) as stop:
         run(*arguments)
     assert stop.value.code == 2
-    assert message in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert message in said
+    assert said.count("\n") == 1
 
 
 def test_weights_that_can_not_be_loaded(tmp_path, fake, capsys):

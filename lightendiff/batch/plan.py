@@ -65,12 +65,15 @@ def plan(
     suffix: str = "",
     skip_existing: bool = False,
     share: tuple[int, int] = (0, 1),
+    named: str | None = None,
 ) -> Plan:
     """Find the pictures in files and folders and name their outputs in the folder `output`. Nothing is written.
 
     All of them may be on this machine or at addresses, as in `locations`. A folder's pictures keep their place below
     it. Those whose output would replace an input, would lie outside the output folder, or would have the same name as
     another's become problems instead of jobs.
+
+    With `named`, the output of the one picture has this name, whatever its own is.
 
     With `share` (r, n), process r of n that plan the same run gets every n-th picture and problem, and the first one
     all that is left out. Which they are
@@ -104,7 +107,7 @@ def plan(
             problem(each, why(error))
             continue
         for source, name in found:
-            job = Job(source, out / output_name(name, format, suffix))
+            job = Job(source, out / (named or output_name(name, format, suffix)))
             jobs.setdefault((storage.identity(source), job.target), job)
     rank, processes = share
     refused = _conflicts(list(jobs.values()), out)

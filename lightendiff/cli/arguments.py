@@ -8,12 +8,37 @@ from __future__ import annotations
 import argparse
 import os
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NoReturn
 
 from ..images.formats import OPTIONS
 
 FORMATS = OPTIONS
 PRECISIONS = ("float32", "bfloat16", "float16")
+
+
+class Parser(argparse.ArgumentParser):
+    """Tells what is wrong in one line, without the usage before it, and of what --help explains, that it does."""
+
+    _parsing = False
+
+    def parse_args(self, *args: Any, **options: Any) -> Any:
+        self._parsing = True
+        try:
+            return super().parse_args(*args, **options)
+        finally:
+            self._parsing = False
+
+    def parse_known_args(self, *args: Any, **options: Any) -> Any:  # of a subcommand's parser
+        before, self._parsing = self._parsing, True
+        try:
+            return super().parse_known_args(*args, **options)
+        finally:
+            self._parsing = before
+
+    def error(self, message: str) -> NoReturn:
+        line = "".join(each if each.isprintable() else repr(each)[1:-1] for each in message)
+        hint = f" (see {self.prog} --help)" if self._parsing else ""
+        self.exit(2, f"{self.prog}: {line}{hint}\n")
 
 
 def number(kind: Callable[[str], Any], low: float, high: float) -> Callable[[str], Any]:
@@ -36,7 +61,7 @@ def _name_part(text: str) -> str:
 
 def build_parser(parser: argparse.ArgumentParser | None = None) -> argparse.ArgumentParser:
     """infer.py's parser, or `parser` with its description and arguments."""
-    parser = argparse.ArgumentParser(prog="infer.py") if parser is None else parser
+    parser = Parser(prog="infer.py") if parser is None else parser
     parser.description = (
         "Restore dark photos. Format, size, bit depth, alpha, colour profile and metadata are kept; "
         "inputs are never overwritten."
@@ -51,19 +76,20 @@ def build_parser(parser: argparse.ArgumentParser | None = None) -> argparse.Argu
         metavar="INPUT",
         nargs="+",
         help="a picture (PNG, JPEG, WebP, HEIC, AVIF, TIFF, BMP, cameras' RAW) or a folder, on this machine or at an "
-        "address such as s3://bucket/photos; - reads one picture from standard input",
+        "address such as s3://bucket/photos, or a pattern such as '*.jpg'; - reads one picture from standard input",
     )
     parser.add_argument(
         "-o",
         "--output",
         metavar="OUT",
-        required=True,
-        help="folder or address to write to, made if missing; - writes the one picture to standard output",
+        help="folder or address to write to, made if missing, or the one picture's name; - writes to standard "
+        "output (default: photo_restored.jpg beside photo.jpg, and holiday_restored/ beside holiday/)",
     )
     add_debug(parser)
     files = parser.add_argument_group("files")
     files.add_argument("-r", "--recursive", action="store_true", help="enter subfolders; OUT gets the same structure")
-    files.add_argument("--format", choices=FORMATS, help="format to write (default: the input's; TIFF for RAW photos)")
+    about = "format to write (default: the input's; TIFF for RAW photos)"
+    files.add_argument("--format", type=str.lower, choices=FORMATS, help=about)
     files.add_argument(
         "--quality",
         metavar="1-100",
@@ -73,7 +99,7 @@ def build_parser(parser: argparse.ArgumentParser | None = None) -> argparse.Argu
     files.add_argument(
         "--suffix", metavar="TEXT", default="", type=_name_part, help="added to the names of the outputs"
     )
-    files.add_argument("--compare", action="store_true", help="write dark | restored side by side")
+    files.add_argument("--compare", action="store_true", help="write dark | restored side by side, as NAME_compare")
     files.add_argument("--skip-existing", action="store_true", help="leave out pictures whose output is already there")
     files.add_argument(
         "--max-megapixels",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-import io
+import glob
 import os
 import sys
 import textwrap
@@ -13,10 +13,12 @@ from functools import partial
 from types import ModuleType
 
 from .. import __version__
+from ..files.locations import is_address
 from . import app, convert, evaluate, export, info, restore, train, video
-from .arguments import add_debug
+from .arguments import Parser, add_debug
 from .completion import add_completion
 from .loading import FAILED, ended_by
+from .messages import never_fail
 
 COMMANDS: dict[str, ModuleType] = {
     "restore": restore,
@@ -33,10 +35,11 @@ EXIT_CODES = "Exit code: 0 when all went well, 1 when something failed, 2 for wr
 
 def build_parser(argv: Sequence[str] = ()) -> argparse.ArgumentParser:
     """The parser of the whole command, for `argv`; `args.run(args)` of what it parses returns the exit code."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="lightendiff",
         description="Restore photos and videos that are too dark.",
-        epilog=f"`lightendiff COMMAND --help` shows a command's options and examples. {EXIT_CODES}",
+        epilog="`lightendiff photo.jpg` restores it to photo_restored.jpg beside it. "
+        f"`lightendiff COMMAND --help` shows a command's options and examples. {EXIT_CODES}",
     )
     parser.add_argument("--version", action="version", version=f"lightendiff {__version__}")
     commands = parser.add_subparsers(title="commands", dest="command", metavar="COMMAND", required=True)
@@ -85,10 +88,16 @@ def one_line(error: Exception) -> str:
     return lines[0] if meant else f"{type(error).__name__}: {lines[0]} (--debug shows where)"
 
 
+def _with_command(argv: Sequence[str]) -> list[str]:
+    """`lightendiff photo.jpg` is `lightendiff restore photo.jpg`, unless that is the name of a command."""
+    first = argv[0] if argv else ""
+    given = os.path.lexists(first) or is_address(first) or (glob.has_magic(first) and glob.glob(first, recursive=True))
+    return ["restore", *argv] if given and first not in COMMANDS else list(argv)
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code. Wrong arguments raise SystemExit(2), as argparse does."""
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="replace")  # ΔE isn't in every code page, and no result is lost for that
-    argv = sys.argv[1:] if argv is None else argv
+    never_fail()
+    argv = _with_command(sys.argv[1:] if argv is None else argv)
     args = build_parser(argv).parse_args(argv)
     return args.run(args)

@@ -1,4 +1,4 @@
-"""`lightendiff restore INPUT [INPUT…] -o OUT`, and infer.py, which is the same.
+"""`lightendiff restore INPUT [INPUT…] [-o OUT]`, and infer.py, which is the same.
 
 The arguments are in `arguments`. They are parsed, and inputs checked, before anything heavy is imported.
 """
@@ -13,16 +13,20 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, NoReturn
 
-from ..files.locations import is_address, located, why
+from ..files.locations import located, why
 from ..files.storage import make_folder
-from .arguments import FORMATS, build_parser
+from .arguments import build_parser
 from .loading import FAILED, ended_by, load_restore
+from .messages import never_fail
+from .outputs import names_picture, planned, settle
 
 if TYPE_CHECKING:
     from ..batch.run import Summary
 
 HELP = "restore photos, or folders of them"
 EXAMPLES = """
+lightendiff restore photo.jpg
+lightendiff restore photo.jpg bright.jpg
 lightendiff restore photo.jpg -o restored
 lightendiff restore holiday/ -o restored --recursive --skip-existing
 lightendiff restore photo.jpg -o restored --strength 0.7 --exposure 0.5
@@ -37,13 +41,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code. Wrong arguments raise SystemExit(2), as argparse does."""
+    never_fail()
     parser = build_parser()
     return run(parser.parse_args(argv), parser.error)
 
 
 def run(args: argparse.Namespace, error: Callable[[str], NoReturn]) -> int:
     """What `main` does with arguments of `arguments.build_parser`; `error(message)` reports wrong ones and exits."""
-    _check_output(args.output, error)
+    settle(args, error)
     os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")  # a damaged file is reported once, by us
     warnings.filterwarnings("ignore", module="PIL")
     with ended_by() as signals:
@@ -55,21 +60,6 @@ def run(args: argparse.Namespace, error: Callable[[str], NoReturn]) -> int:
     return 128 + signals[-1] if code is None else code
 
 
-def _check_output(output: str, error: Callable[[str], NoReturn]) -> None:
-    extension = os.path.splitext(output)[1][1:].lower()
-    if output == "-" or os.path.isdir(output):
-        return
-    if is_address(output):
-        try:
-            located(output)
-        except (ImportError, ValueError, OSError) as reason:
-            error(f"argument -o/--output: {output}: {why(reason)}")
-    elif os.path.lexists(output):
-        error(f"argument -o/--output: {output} is not a folder")
-    if extension in FORMATS:
-        error(f"argument -o/--output: expected a folder, {output} looks like a picture's name")
-
-
 def _run(args: argparse.Namespace, error: Callable[[str], NoReturn]) -> int | None:
     """The exit code, or None when a signal ended the run."""
     if "-" in (args.output, *args.input):
@@ -78,22 +68,13 @@ def _run(args: argparse.Namespace, error: Callable[[str], NoReturn]) -> int | No
         return restore_stream(args, lambda: load_restore(args, error), error)
     from tqdm import tqdm
 
-    from ..batch.plan import plan
     from ..batch.run import Summary, restore_files
 
     rank, processes = share = _share(error)
     try:
-        planned = plan(
-            args.input,
-            args.output,
-            share=share,
-            recursive=args.recursive,
-            format=args.format,
-            suffix=args.suffix,
-            skip_existing=args.skip_existing,
-        )
+        plan = planned(args, share)
     except OSError as reason:
-        error(f"argument -o/--output: {args.output}: {why(reason)}")
+        error(f"argument -o/--output: {args.output or 'beside the inputs'}: {why(reason)}")
 
     def say(line: str) -> None:
         tqdm.write(line, file=sys.stderr)
@@ -103,20 +84,18 @@ def _run(args: argparse.Namespace, error: Callable[[str], NoReturn]) -> int | No
         if args.debug and sys.exc_info()[0] is not None:
             say(traceback.format_exc())
 
-    for problem in planned.problems:
+    for problem in plan.problems:
         say(f"failed: {problem}")
-    if planned.left_out:
-        say(f"left out: {_left_out(planned.left_out)}")
+    if plan.left_out:
+        say(f"left out: {_left_out(plan.left_out)}")
     summary = Summary()
-    if planned.jobs:
-        try:
-            make_folder(located(args.output))
-        except OSError as reason:
-            error(f"argument -o/--output: {args.output}: {why(reason)}")
+    if plan.jobs:
+        if args.output is not None:
+            _make_folder(args.output, error)
         restore = load_restore(args, error)
-        with tqdm(total=len(planned.jobs), unit="image", disable=None, file=sys.stderr) as bar:
+        with tqdm(total=len(plan.jobs), unit="image", disable=None, file=sys.stderr) as bar:
             summary = restore_files(
-                planned.jobs,
+                plan.jobs,
                 restore,
                 many=restore.many,
                 format=args.format,
@@ -126,13 +105,21 @@ def _run(args: argparse.Namespace, error: Callable[[str], NoReturn]) -> int | No
                 failed=failed,
                 done=bar.update,
             )
-    summary.failed += len(planned.problems)
-    summary.skipped += len(planned.skipped)
+    summary.failed += len(plan.problems)
+    summary.skipped += len(plan.skipped)
     _report(summary, say, f"process {rank} of {processes}: " if processes > 1 else "")
     if summary.interrupted:
         return None
     # torchrun ends all processes when one exits with anything but 0, and their pictures needn't suffer for that.
     return FAILED if summary.failed and "TORCHELASTIC_RUN_ID" not in os.environ else 0
+
+
+def _make_folder(output: str, error: Callable[[str], NoReturn]) -> None:
+    out = located(output)
+    try:
+        make_folder(out.parent if names_picture(output) else out)
+    except OSError as reason:
+        error(f"argument -o/--output: {output}: {why(reason)}")
 
 
 def _left_out(counts: Mapping[str, int]) -> str:

@@ -17,8 +17,8 @@ from ..files import storage
 from ..files.locations import Location, located
 from ..images import FORMATS, ImageError, Picture, decode_picture, encode_picture, read_picture, shown, write_picture
 from ..images.formats import written_as
+from .outputs import STREAM, names_picture
 
-STREAM = "-"
 _INPUT = "standard input"
 
 
@@ -78,6 +78,10 @@ def _check(args: argparse.Namespace, error: Callable[[str], NoReturn]) -> None:
         error(f"{what}: expected a single INPUT, got {len(args.input)}")
     if os.path.isdir(args.input[0]):
         error(f"-o -: expected a picture as INPUT, {shown(args.input[0])} is a folder")
+    if args.output == STREAM and sys.__stdout__ is None:
+        error("-o -: standard output is closed")
+    if args.input[0] == STREAM and sys.stdin is None:
+        error("INPUT -: standard input is closed")
     if args.input[0] == STREAM and sys.stdin.isatty():
         error("INPUT -: expected a picture on standard input, which is a terminal")
     if args.output == STREAM and sys.stdout.isatty():
@@ -99,7 +103,9 @@ def _identity_of_input() -> Hashable:
 
 
 def _target(picture: Picture, args: argparse.Namespace) -> Location:
-    """The file for a picture from standard input, which has no name, in the folder of outputs."""
+    """The file for a picture from standard input, which has no name, in the folder of outputs unless that is a file."""
+    if names_picture(args.output):
+        return located(args.output)
     extension = written_as(picture.format).suffixes[0]
     return located(args.output) / output_name(Path(f"stdin{extension}"), args.format, args.suffix)
 

@@ -15,12 +15,26 @@ def best_device() -> torch.device:
 
 
 def existing_device(device: str | torch.device) -> torch.device:
-    """The device of that name; ValueError if this machine has none."""
+    """The device of that name; ValueError, which says what there is, if this machine has none."""
     try:
-        return torch.empty(0, device=device).device
-    except (RuntimeError, AssertionError, TypeError) as error:  # which of them depends on how torch was built
+        known = torch.device(device)
+    except (RuntimeError, TypeError) as error:
+        raise ValueError(
+            f"device: expected one that this machine has, got {device!r}; there is {_present()}"
+        ) from error
+    try:
+        return torch.empty(0, device=known).device
+    except (RuntimeError, AssertionError) as error:  # which of them depends on how torch was built
         reason = str(error).partition("\n")[0]
-        raise ValueError(f"device: expected one that this machine has, got {device!r} ({reason})") from error
+        text = f"device: expected one that this machine has, got {device!r} ({reason}); there is {_present()}"
+        raise ValueError(text) from error
+
+
+def _present() -> str:
+    """The names of the devices that there are."""
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    names = ["cpu"] + ["cuda"] * (count > 0) + [f"cuda:{number}" for number in range(count) if count > 1]
+    return " and ".join(names + ["mps"] * torch.backends.mps.is_available())
 
 
 def best_precision(preferred: torch.dtype, device: torch.device) -> torch.dtype:
