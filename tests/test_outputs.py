@@ -37,6 +37,11 @@ def files(folder):
     return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
 
 
+def test_a_mistyped_file_is_missing_and_no_command(here, weights, capfd):
+    assert run(weights, "restore.png") == 1
+    assert "restore.png: No such file" in capfd.readouterr().err
+
+
 def test_one_word_is_enough(here, weights):
     save("photo.png")
     save("holiday/a.png")
@@ -50,8 +55,8 @@ def test_one_word_is_enough(here, weights):
 
 def test_what_is_neither_a_command_nor_there_is_refused(here, capsys):
     with pytest.raises(SystemExit):
-        main.main(["photo.png"])
-    assert "invalid choice: 'photo.png'" in capsys.readouterr().err
+        main.main(["photo"])
+    assert "invalid choice: 'photo'" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("arguments", [["photo.png", "sub/out.jpg"], ["photo.png", "-o", "sub/out.jpg"]])

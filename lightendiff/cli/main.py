@@ -91,8 +91,10 @@ def one_line(error: Exception) -> str:
 def _with_command(argv: Sequence[str]) -> list[str]:
     """`lightendiff photo.jpg` is `lightendiff restore photo.jpg`, unless that is the name of a command."""
     first = argv[0] if argv else ""
-    given = os.path.lexists(first) or is_address(first) or (glob.has_magic(first) and glob.glob(first, recursive=True))
-    return ["restore", *argv] if given and first not in COMMANDS else list(argv)
+    # A missing one is told by `restore`. With a suffix or a folder in it, no command was meant.
+    given = os.path.lexists(first) or is_address(first) or glob.has_magic(first) or bool(os.path.splitext(first)[1])
+    given = given or os.path.dirname(first) != ""
+    return ["restore", *argv] if given and first not in COMMANDS and not first.startswith("-") else list(argv)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
