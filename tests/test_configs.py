@@ -18,6 +18,7 @@ from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 
 from lightendiff.pipeline import SHIPPED_WEIGHTS, LightenPipeline
 from lightendiff.training import AveragedExport, ContentTransfer, LatentDiffusion, PictureGrid
+from lightendiff.training.earlier import load_configuration
 from lightendiff.training.losses import ConsistencyLoss, ImageLoss, LatentLoss
 
 ROOT = Path(__file__).parents[1]
@@ -193,6 +194,14 @@ data:
     - class_path: lightendiff.data.datasets.SelfMade
     - {class_path: lightendiff.data.datasets.SelfMade, init_args: {seed: 1}}
 """
+
+
+def test_fields_of_sources_have_their_names_of_now() -> None:
+    source = {"class_path": "lightendiff.data.datasets.Brackets", "init_args": {"root": "x", "tones_only": True}}
+    content = load_configuration(yaml.safe_dump({"fit": {"data": {"train": [source], "val": {"a": source}}}}))
+    data = content["fit"]["data"]
+    for entry in (data["train"][0], data["val"]["a"]):
+        assert entry["init_args"] == {"root": "x", "ignore_detail": True}
 
 
 def test_configurations_of_earlier_versions_mean_the_same(train: ModuleType, tmp_path: Path) -> None:

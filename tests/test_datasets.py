@@ -185,7 +185,7 @@ def test_brackets_draw_scenes_alike_however_many_frames(brackets: Path) -> None:
 
 
 def test_brackets_blend_neighbouring_exposures(brackets: Path) -> None:
-    source = Brackets(brackets, scenes=["a"], dark_mean=(15, 70), blend=True, tones_only=True)
+    source = Brackets(brackets, scenes=["a"], dark_mean=(15, 70), blend=True, ignore_detail=True)
     source.load()
     samples = [source.draw(np.random.default_rng([0, n])) for n in range(200)]
     for sample in samples:
@@ -193,7 +193,7 @@ def test_brackets_blend_neighbouring_exposures(brackets: Path) -> None:
         assert sample.dark.dtype == np.uint8
         assert (sample.dark == grey).all()
         assert sample.mean == pytest.approx(grey / 255)
-        assert sample.tones_only
+        assert sample.ignore_detail
         assert (sample.target == 100).all()
     levels = [int(sample.dark[0, 0, 0]) for sample in samples]
     assert min(levels) >= 20

@@ -180,7 +180,7 @@ def batch(count: int = 64, size: tuple[int, int] = (8, 8), darken: bool = False)
         "target": target,
         "darken": torch.full((count,), darken),
         "mean": torch.full((count,), 0.25),
-        "tones_only": torch.zeros(count, dtype=torch.bool),
+        "ignore_detail": torch.zeros(count, dtype=torch.bool),
         "names": [str(i) for i in range(count)],
     }
 
@@ -275,7 +275,7 @@ def test_rectangles_of_the_next_pair_are_pasted() -> None:
     for key, step in (("dark", 1), ("target", 3)):
         given[key] = (step * torch.arange(64, dtype=torch.uint8))[:, None, None, None].expand(64, 3, 16, 16)
     given["mean"] = torch.arange(64) / 255
-    given["tones_only"] = torch.arange(64) % 4 == 0
+    given["ignore_detail"] = torch.arange(64) % 4 == 0
     out = BatchAugment(augmentation=Augmentation(paste=0.5), flips=False)(given, generator())
     pasted = 0
     for i in range(64):
@@ -292,7 +292,7 @@ def test_rectangles_of_the_next_pair_are_pasted() -> None:
             assert window.sum() == rows * columns  # a rectangle
             assert 4 <= rows <= 12
             assert 4 <= columns <= 12
-        assert out["tones_only"][i] == (given["tones_only"][i] or (bool(window.any()) and i % 4 == 3))
+        assert out["ignore_detail"][i] == (given["ignore_detail"][i] or (bool(window.any()) and i % 4 == 3))
     assert pasted / 64 == pytest.approx(0.5, abs=0.2)
     assert torch.equal(given["mean"], torch.arange(64) / 255)  # what was given stays as it was
 

@@ -89,7 +89,7 @@ def test_the_command_makes_brackets_of_panoramas(tmp_path: Path, capsys: pytest.
     out = tmp_path / "out"
     assert main(["panoramas", str(tmp_path), "-o", str(out), "--variants", "3"]) == 0
     assert "3 scenes written" in capsys.readouterr().out
-    source = Brackets(out, dark_mean=(4, 130), tones_only=True)
+    source = Brackets(out, dark_mean=(4, 130), ignore_detail=True)
     source.load()
     for number in range(3):
         sample = source.draw(np.random.default_rng(number))

@@ -147,10 +147,10 @@ def test_the_command_writes_what_brackets_reads(tmp_path: Path, capsys: pytest.C
         out = tmp_path / kind
         assert main([kind, str(tmp_path), "-o", str(out), "--variants", "2", "--exclude", "three"]) == 0
         assert f"{count} scenes written" in capsys.readouterr().out
-        source = Brackets(out, dark_mean=(3, 130), blend=True, tones_only=True)
+        source = Brackets(out, dark_mean=(3, 130), blend=True, ignore_detail=True)
         source.load()
         assert len(source) >= count
         for number in range(4):
             sample = source.draw(np.random.default_rng(number))
-            assert sample.tones_only
+            assert sample.ignore_detail
             assert sample.dark.mean() < sample.target.mean()

@@ -276,10 +276,10 @@ def test_pictures_of_tones_only_are_not_decoded(monkeypatch: pytest.MonkeyPatch)
     decoded = []
     cut = module.cut_window
     monkeypatch.setattr(module, "cut_window", lambda dark, *rest: decoded.append(dark) or cut(dark, *rest))
-    data["tones_only"] = torch.tensor([True, False])
+    data["ignore_detail"] = torch.tensor([True, False])
     assert module.losses(data, module.generator(0)).keys() == {"latent", "image"}
     torch.testing.assert_close(decoded[0], data["dark"][1:])
-    data["tones_only"] = torch.tensor([True, True])
+    data["ignore_detail"] = torch.tensor([True, True])
     assert module.losses(data, module.generator(0)).keys() == {"latent"}
 
 

@@ -119,7 +119,7 @@ def test_consistency_is_of_latents_within_0_and_1(monkeypatch: pytest.MonkeyPatc
 def test_nothing_turns_the_sky_where_nothing_is_upside_down() -> None:
     rows = torch.linspace(0, 255, 16).byte()[:, None].expand(3, 16, 16)[None].repeat(200, 1, 1, 1)
     given = {"dark": rows, "target": rows, "darken": torch.zeros(200, dtype=torch.bool), "mean": torch.ones(200)}
-    given |= {"tones_only": torch.zeros(200, dtype=torch.bool), "names": [""] * 200}
+    given |= {"ignore_detail": torch.zeros(200, dtype=torch.bool), "names": [""] * 200}
     out = BatchAugment(augmentation=Augmentation(upside_down=0.0))(given, torch.Generator().manual_seed(0))
     torch.testing.assert_close(out["dark"], rows.float() / 255)
 

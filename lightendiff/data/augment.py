@@ -67,7 +67,7 @@ class BatchAugment(nn.Module):
     @torch.no_grad()
     def forward(self, batch: dict[str, Any], generator: torch.Generator | None = None) -> dict[str, Any]:
         """Of a batch as `lightendiff.data.datamodule.collate` makes it: `dark`, `target` float32 (b,3,h,w) in [0,1],
-        `mean` (b,), the mean of the whole dark picture, in [0,1], `tones_only` (b,) and `names`. The outcome depends
+        `mean` (b,), the mean of the whole dark picture, in [0,1], `ignore_detail` (b,) and `names`. The outcome depends
         on batch and generator only.
         """
         pictures = torch.cat([batch["dark"], batch["target"]]).float() / 255
@@ -87,7 +87,7 @@ class BatchAugment(nn.Module):
             dark, mean = self._exposed(dark, target, mean, generator)
         if self.augmentation.tint > 0:
             dark, target = self._tinted(dark, target, generator)
-        whole = {"dark": dark, "target": target, "mean": mean, "tones_only": batch["tones_only"]}
+        whole = {"dark": dark, "target": target, "mean": mean, "ignore_detail": batch["ignore_detail"]}
         pasted = self._pasted(whole, generator) if self.augmentation.paste > 0 else whole
         return {**pasted, "names": batch["names"]}
 
@@ -126,7 +126,7 @@ class BatchAugment(nn.Module):
                 out[name][i][window] = batch[name][other][window]
             change = out["dark"][i].mean() - batch["dark"][i].mean()
             out["mean"][i] = (batch["mean"][i] + change).clamp(0, 1)
-            out["tones_only"][i] |= batch["tones_only"][other]
+            out["ignore_detail"][i] |= batch["ignore_detail"][other]
         return out
 
     def _flip(self, pictures: Tensor, generator: torch.Generator | None) -> Tensor:

@@ -122,14 +122,14 @@ class StepSampler(DistributedSampler[int]):
 
 def collate(samples: Sequence[Sample]) -> Batch:
     """Samples of one size as a batch: `dark`, `target` (b,3,h,w) in 0…255, uint8 or, of 16 bit, float32; `darken`,
-    `tones_only` bool (b,); `mean` float32 (b,); `names` list of b strings; `number` of the first sample in
+    `ignore_detail` bool (b,); `mean` float32 (b,); `names` list of b strings; `number` of the first sample in
     the training stream.
     """
     return {
         "dark": _stacked([sample.dark for sample in samples]),
         "target": _stacked([sample.target for sample in samples]),
         "darken": torch.tensor([sample.darken for sample in samples]),
-        "tones_only": torch.tensor([sample.tones_only for sample in samples]),
+        "ignore_detail": torch.tensor([sample.ignore_detail for sample in samples]),
         "mean": torch.tensor([sample.mean for sample in samples], dtype=torch.float32),
         "names": [sample.name for sample in samples],
         "number": samples[0].number,

@@ -28,7 +28,7 @@ class Sample:
 
     `mean` is the mean over all channels of the *whole* dark picture, in [0, 1]. With `darken`, `dark` is still to go
     through the sensor model; it may be the target itself. Without `paired` the two show different scenes. With
-    `tones_only` the target's tones are right and its detail isn't, so that nothing is to be learned from its pixels.
+    `ignore_detail` the target's tones are right and its detail isn't, so that nothing is to be learned from its pixels.
     """
 
     dark: np.ndarray
@@ -37,7 +37,7 @@ class Sample:
     name: str
     darken: bool = False
     paired: bool = True
-    tones_only: bool = False
+    ignore_detail: bool = False
     number: int = 0  # in the training stream
 
 

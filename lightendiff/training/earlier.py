@@ -1,4 +1,4 @@
-"""Configurations of earlier versions, in which the weights of losses were fields of the stages."""
+"""Configurations of earlier versions: losses were weights in the stages, and a field of sources had another name."""
 
 from __future__ import annotations
 
@@ -24,7 +24,16 @@ def load_configuration(stream: str) -> Any:
         model = held.get("model") if isinstance(held, dict) else None
         if isinstance(model, dict) and isinstance(model.get("init_args"), dict):
             model["init_args"] = moved(model["init_args"])
+        _rename_fields(held.get("data") if isinstance(held, dict) else None)
     return content
+
+
+def _rename_fields(sources: Any) -> None:
+    """Give fields of sources, however they are nested, their names of now."""
+    for entry in sources.values() if isinstance(sources, dict) else sources if isinstance(sources, list) else ():
+        _rename_fields(entry)
+    if isinstance(sources, dict) and "tones_only" in sources:
+        sources["ignore_detail"] = sources.pop("tones_only")
 
 
 def moved(fields: dict[str, Any]) -> dict[str, Any]:

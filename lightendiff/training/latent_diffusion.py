@@ -37,7 +37,8 @@ class LatentDiffusion(RestorationTraining):
             this list; repeat one to favour it.
         detail: (height, width) of the window, in pixels; null for the whole crop.
         detail_count: how many pictures of a batch go through the encoder and the decoder at most, which cost most of
-            the time; null for all but those that are `tones_only`. With 0 only the UNet learns, from the latent loss.
+            the time; null for all but those of sources with `ignore_detail`. With 0 only the UNet learns, from the
+            latent loss.
         reexpose_probability: how many pictures of the joint phase are relit.
         image_loss: of the rendered picture, in the joint phase.
         latent_loss: of the sampled latent, in the joint phase.
@@ -127,7 +128,7 @@ class LatentDiffusion(RestorationTraining):
         model = self.restorer.model
         sampled = self.rollout(latent, condition, generator)
         losses = {"latent": self.latent_loss(sampled, target_latent)}
-        some = torch.nonzero(~batch["tones_only"]).flatten()[: self.detail_count]
+        some = torch.nonzero(~batch["ignore_detail"]).flatten()[: self.detail_count]
         if len(some) == 0:
             return losses
         dark, target, latents = self.cut_window(batch["dark"][some], batch["target"][some], sampled[some], generator)

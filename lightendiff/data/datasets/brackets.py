@@ -41,7 +41,7 @@ class Brackets(Source):
         cached: keep the decoded pictures in memory.
         blend: whether `draw` mixes a dark frame with its brighter neighbour in a random proportion, for exposures that
             nobody took; only with `target="reference"`.
-        tones_only: whether the references are right in their tones only, so that stage 2 takes no image loss on them.
+        ignore_detail: whether references are right in their tones only, so that stage 2 takes no image loss on them.
         weight: how often training draws from it, beside the weights of the other sources.
     """
 
@@ -54,14 +54,14 @@ class Brackets(Source):
         target: str = "reference",
         cached: bool = True,
         blend: bool = False,
-        tones_only: bool = False,
+        ignore_detail: bool = False,
         weight: float = 1.0,
     ) -> None:
         if target not in ("reference", "frames"):
             raise ValueError(f"target must be 'reference' or 'frames', got {target!r}")
         self.root, self.scenes, self.exclude = Path(root), scenes, list(exclude)
         self.dark_mean, self.target, self.cached = dark_mean, target, cached
-        self.blend, self.tones_only, self.weight = blend, tones_only, weight
+        self.blend, self.ignore_detail, self.weight = blend, ignore_detail, weight
         self._dark: list[list[Stored]] = []
         self._frames: list[list[Stored]] = []
         self._references: list[Stored] = []
@@ -122,7 +122,7 @@ class Brackets(Source):
         if self.target == "reference":
             dark, reference = self._dark[scene], self._references[scene]
             index = int(rng.integers(len(dark)))
-            sample = replace(make_sample(dark[index], reference), tones_only=self.tones_only)
+            sample = replace(make_sample(dark[index], reference), ignore_detail=self.ignore_detail)
             return _blended(sample, dark[index : index + 2], float(rng.random())) if self.blend else sample
         one, other = rng.choice(len(self._frames[scene]), 2, replace=False)
         return make_sample(self._frames[scene][int(one)], self._frames[scene][int(other)])

@@ -7,8 +7,8 @@
     python -m lightendiff.data.synthetic pairs PHOTO… -o FOLDER [--exclude FOLDER…]
 
 All write scene folders as `Brackets` reads them: dark frames, and `reference.jpg`, what they should become. The tones
-of these references can be learned from; their finest detail is that of a brightened JPEG (`Brackets(tones_only=True)`),
-save that of *pairs*, which is real.
+of these references can be learned from; their finest detail is that of a brightened JPEG
+(`Brackets(ignore_detail=True)`), save that of *pairs*, which is real.
 
 A *bracket* begins with a guess of the scene's light: the photo is linearised, what is near white is expanded, and its
 large-scale contrasts are raised. A camera with a random response photographs it at evenly spaced exposures, and their
