@@ -106,6 +106,31 @@ def test_a_comparison_never_replaces_a_restored_photo(here, weights):
     assert files(here) == ["a.png", "a_compare.png", "a_restored.png", "out/a.png", "out/a_compare.png"]
 
 
+def test_skipped_outputs_of_other_options_are_told(here, weights, capsys):
+    save("in/a.png")
+    assert run(weights, "in", "-o", "out", "--strength", 0.5) == 0
+    capsys.readouterr()
+    assert run(weights, "in", "-o", "out", "--skip-existing", "--strength", 0.5) == 0
+    assert "other options" not in capsys.readouterr().err
+    save("in/b.png")
+    assert run(weights, "in", "-o", "out", "--skip-existing") == 0
+    said = capsys.readouterr().err
+    assert f"some were made with other options (--strength 0.5 --weights {weights}), and stay as they are" in said
+    assert run(weights, "in", "-o", "out") == 0  # all anew
+    capsys.readouterr()
+    assert run(weights, "in", "-o", "out", "--skip-existing") == 0
+    assert "other options" not in capsys.readouterr().err
+    assert files(here / "out") == ["a.png", "b.png"]
+
+
+def test_an_empty_output_is_made_again(here, weights):
+    save("in/a.png")
+    Path("out").mkdir()
+    Path("out/a.png").touch()
+    assert run(weights, "in", "-o", "out", "--skip-existing") == 0
+    assert read_picture("out/a.png").pixels.shape == (20, 28, 3)
+
+
 def test_standard_input_to_a_named_file(here, weights, monkeypatch):
     with open(save("a.png"), "rb") as file:
         monkeypatch.setattr(sys, "stdin", file)

@@ -7,6 +7,7 @@ import errno
 import json
 import os
 import pickle
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -270,3 +271,72 @@ def test_file_permissions_follow_the_umask(tiny: Restorer, folder: Path) -> None
     umask = os.umask(0)
     os.umask(umask)
     assert all(path.stat().st_mode & 0o777 == 0o666 & ~umask for path in folder.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ({"decoder_blocks": [2**31, 1, 1, 1]}, "decoder_blocks: expected a list of 0 to 8 integers from 0 to 64"),
+        ({"num_inference_steps": "2"}, "num_inference_steps: expected an integer from 1 to 100000, got '2'"),
+        ({"num_inference_steps": 2.5}, "num_inference_steps: expected an integer from 1 to 100000, got 2.5"),
+        ({"num_inference_steps": True}, "num_inference_steps: expected an integer from 1 to 100000, got True"),
+        ({"num_inference_steps": 1001}, "num_inference_steps: expected no more than the schedule's 1000 timesteps"),
+        ({"start_timestep": 1000}, "start_timestep: expected no more than the schedule's 1000 timesteps, got 1000"),
+        ({"context": 0}, "context: expected an integer from 1 to 1048576 or null, got 0"),
+        ({"channels": 8}, "channels: expected a list of 1 to 8 integers"),
+        ({"channels": [8, "16", 16, 16]}, "channels: expected a list of 1 to 8 integers"),
+        ({"architecture": None}, "architecture: expected text, got None"),
+        ({"unet_residual": 1}, "unet_residual: expected true or false, got 1"),
+        ({"input_colours": "yes"}, "input_colours: expected true or false, got 'yes'"),
+        ({"scheduler": []}, "scheduler: expected the arguments of DDIMScheduler by name, got []"),
+        ({"scheduler": {"num_train_timesteps": 10**12}}, "scheduler.num_train_timesteps: expected an integer from 1"),
+    ],
+)
+def test_fields_are_checked_before_anything_is_built(folder: Path, change: dict[str, Any], expected: str) -> None:
+    config = folder / "config.json"
+    config.write_text(json.dumps(json.loads(config.read_text()) | change))
+    assert error(folder).startswith(f"{config}: {expected}")
+
+
+def test_every_field_of_a_configuration_is_checked() -> None:
+    from lightendiff.models.checking import _FIELDS
+
+    assert set(_FIELDS) == set(PRESETS["tiny"].to_dict())
+
+
+def test_shapes_are_compared_before_anything_is_allocated(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = folder / "config.json"
+    wide = {"channels": [8192] * 4, "encoder_blocks": [64] * 4, "decoder_blocks": [64] * 4}
+    config.write_text(json.dumps(json.loads(config.read_text()) | wide))
+    monkeypatch.setattr("lightendiff.weights.folder.Restorer", None)  # which would take terabytes
+    monkeypatch.setattr("safetensors.torch.load_file", None)
+    assert "tensors don't fit the network; " in error(folder)
+
+
+@pytest.mark.parametrize("dtype", [torch.int64, torch.bool, torch.complex64, torch.uint8])
+def test_tensors_of_odd_types(folder: Path, dtype: torch.dtype) -> None:
+    weights = load_file(folder / "model.safetensors")
+    name = next(iter(weights))
+    save_file(weights | {name: weights[name].to(dtype)}, folder / "model.safetensors")
+    expected = f"expected tensors of float16, bfloat16, float32, float64, got {name} ({dtype})"
+    assert error(folder) == f"{folder / 'model.safetensors'}: {expected}"
+
+
+def test_an_archive_that_inflates(tmp_path: Path) -> None:
+    path, packed = tmp_path / "a.pth", tmp_path / "b.pth"
+    torch.save({"state_dict": {"zeros": torch.zeros(10**6)}}, path)
+    with zipfile.ZipFile(path) as plain, zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as small:
+        for each in plain.infolist():
+            small.writestr(each.filename, plain.read(each))
+    assert packed.stat().st_size < path.stat().st_size / 100
+    assert error(packed) == f"{packed}: expected an archive as torch.save writes it, got a compressed one"
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="pipes of POSIX")
+@pytest.mark.parametrize("name", [None, "config.json", "model.safetensors"])
+def test_a_pipe_is_not_waited_for(folder: Path, tmp_path: Path, name: str | None) -> None:
+    path = folder / name if name else tmp_path / "pipe"
+    path.unlink(missing_ok=True)
+    os.mkfifo(path)
+    message = error(folder if name else path)
+    assert f"no {name} in it" in message if name else message == f"{path}: expected a file or a folder, got neither"

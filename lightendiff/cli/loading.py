@@ -42,11 +42,15 @@ def ended_by() -> Iterator[list[int]]:
         signal.signal(signal.SIGTERM, before)
 
 
+def cache_folder() -> Path:
+    """Where small things are remembered from run to run. RuntimeError where the user has no home."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "lightendiff")
+
+
 def tell_licence() -> None:
     """Say once on a machine, when the package's own weights are first used, what they are for."""
     with suppress(OSError, RuntimeError):  # there may be no home, or none to write to
-        cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-        told = Path(cache, "lightendiff", "licence-told")
+        told = cache_folder() / "licence-told"
         if told.exists():
             return
         told.parent.mkdir(parents=True, exist_ok=True)

@@ -64,6 +64,13 @@ def planned(args: argparse.Namespace, share: tuple[int, int]) -> Plan:
     return whole
 
 
+def folders(args: argparse.Namespace) -> list[str]:
+    """The folders that such a run writes to."""
+    if args.output is None:
+        return sorted({folder for folder, _ in _beside(args.input, args.suffix)})
+    return [os.path.dirname(args.output) if names_picture(args.output) else args.output]
+
+
 def _check(args: argparse.Namespace, error: Callable[[str], NoReturn]) -> None:
     output = args.output
     if output == STREAM or os.path.isdir(output):

@@ -18,7 +18,8 @@ from ..files.storage import make_folder
 from .arguments import build_parser
 from .loading import FAILED, ended_by, load_restore
 from .messages import never_fail
-from .outputs import names_picture, planned, settle
+from .outputs import folders, names_picture, planned, settle
+from .record import note_options, others_options
 
 if TYPE_CHECKING:
     from ..batch.run import Summary
@@ -88,11 +89,15 @@ def _run(args: argparse.Namespace, error: Callable[[str], NoReturn]) -> int | No
         say(f"failed: {problem}")
     if plan.left_out:
         say(f"left out: {_left_out(plan.left_out)}")
+    if plan.skipped and (others := others_options(args, folders(args))):
+        say(f"note: of those skipped, some were made with other options ({'; '.join(others)}), and stay as they are")
     summary = Summary()
     if plan.jobs:
         if args.output is not None:
             _make_folder(args.output, error)
         restore = load_restore(args, error)
+        if rank == 0:
+            note_options(args, folders(args))
         with tqdm(total=len(plan.jobs), unit="image", disable=None, file=sys.stderr) as bar:
             summary = restore_files(
                 plan.jobs,

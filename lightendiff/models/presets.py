@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from ..diffusion.scheduler import DDIMScheduler
 from .autoencoder import Autoencoder, AutoencoderConfig
+from .checking import checked
 from .lean import LATENT_CHANNELS, LeanAutoencoder
 from .paper import PaperAutoencoder
 from .unet import UNet
@@ -67,13 +68,15 @@ class RestorerConfig(AutoencoderConfig):
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> RestorerConfig:
-        """The configuration in `values`. Raises ValueError for unknown, missing or unusable entries."""
+        """The configuration in `values`, which are checked first: types, and ranges beyond any use.
+
+        Raises ValueError for unknown, missing or unusable entries.
+        """
         known = {f.name for f in fields(cls)}
         if unknown := sorted(set(values) - known):
             raise ValueError(f"unknown configuration keys {unknown}; known are {sorted(known)}")
         try:
-            arguments: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
-            return cls(**arguments)
+            return cls(**checked(values))
         except TypeError as error:
             raise ValueError(f"unusable configuration: {error}") from error
 

@@ -6,23 +6,26 @@ import argparse
 import json
 import re
 import warnings
+import zipfile
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors import torch as safetensors_torch
 from torch import Tensor
 
 from ..files.atomic import replace_files
-from ..models.presets import RestorerConfig
+from ..models.presets import RestorerConfig, build_autoencoder, build_scheduler, build_unet
 from ..restorer import Restorer
 
 CONFIG_NAME = "config.json"
 WEIGHTS_NAME = "model.safetensors"
+_STORED = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 LIGHTNING_KEY = "pytorch-lightning_version"  # in every checkpoint of Lightning's
+_LARGEST_CONFIG = 2**20  # bytes
 MAX_LISTED = 12  # names in a message before it only counts
 
 
@@ -60,22 +63,34 @@ def load_folder(config_path: Path, weights_path: Path) -> Restorer:
         if not file.is_file():
             raise CheckpointError(f"{file.parent}: no {file.name} in it; a restorer is stored as both files")
     try:
+        if config_path.stat().st_size > _LARGEST_CONFIG:
+            raise ValueError(f"expected at most {_LARGEST_CONFIG} bytes, got {config_path.stat().st_size}")
         values = json.loads(config_path.read_text(encoding="utf-8"))
         if not isinstance(values, dict):
             raise ValueError(f"expected an object, got {type(values).__name__}")
-        restorer = Restorer(RestorerConfig.from_dict(values))
-    except Exception as error:  # values of the wrong type or size surface anywhere in the modules' constructors
+        config = RestorerConfig.from_dict(values)
+        own = _shapes(config)
+    except Exception as error:  # values that don't go together surface anywhere in the modules' constructors
         raise CheckpointError(f"{config_path}: {_one_line(error)}") from error
     try:
+        with safe_open(weights_path, "pt") as content:
+            given = {name: tuple(content.get_slice(name).get_shape()) for name in content.keys()}  # noqa: SIM118
+        _check_shapes(own, given, weights_path)  # before either takes memory
         weights = safetensors_torch.load_file(weights_path)
     except SafetensorError as error:
         raise CheckpointError(f"{weights_path}: damaged or not a safetensors file ({_one_line(error)})") from error
+    try:
+        restorer = Restorer(config)
+    except Exception as error:
+        raise CheckpointError(f"{config_path}: {_one_line(error)}") from error
     fill(restorer, weights, {name: name for name in restorer.state_dict()}, weights_path)
     return restorer.eval()
 
 
 def unpickle(path: Path) -> Any:
     """The content of a `torch.save` file, from tensors, plain containers and `argparse.Namespace` alone."""
+    if _is_compressed(path):
+        raise CheckpointError(f"{path}: expected an archive as torch.save writes it, got a compressed one")
     try:
         with torch.serialization.safe_globals([argparse.Namespace]), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about pickles that it then fails on
@@ -89,23 +104,50 @@ def unpickle(path: Path) -> Any:
         raise CheckpointError(f"{path}: damaged, cut short, or not a checkpoint at all") from error
 
 
+def _is_compressed(path: Path) -> bool:
+    """Whether it's an archive that could inflate to more memory than its file takes; torch.save compresses nothing."""
+    with suppress(Exception), zipfile.ZipFile(path) as archive:  # a damaged one is told when it is read
+        return any(each.compress_type != zipfile.ZIP_STORED for each in archive.infolist())
+    return False
+
+
 def fill(restorer: Restorer, weights: Mapping[str, Tensor], names: Mapping[str, str], path: Path) -> None:
     """Copy `weights` into the restorer, whose own name for the file's tensor `name` is `names[name]`."""
     own = restorer.state_dict()
+    expected = {name: tuple(own[ours].shape) for name, ours in names.items()}
+    _check_shapes(expected, {name: tuple(tensor.shape) for name, tensor in weights.items()}, path)
+    if odd := [f"{name} ({tensor.dtype})" for name, tensor in weights.items() if tensor.dtype not in _STORED]:
+        kinds = ", ".join(str(kind).removeprefix("torch.") for kind in _STORED)
+        raise CheckpointError(f"{path}: expected tensors of {kinds}, got {_listed(odd)}")
+    restorer.load_state_dict({names[name]: tensor for name, tensor in weights.items()})
+
+
+def _shapes(config: RestorerConfig) -> dict[str, tuple[int, ...]]:
+    """Names and shapes of a restorer's tensors, for which none is allocated."""
+    build_scheduler(config)
+    with torch.device("meta"):
+        parts = {"model": build_autoencoder(config), "unet": build_unet(config)}
+    return {
+        f"{part}.{name}": tuple(tensor.shape)
+        for part, module in parts.items()
+        for name, tensor in module.state_dict().items()
+    }
+
+
+def _check_shapes(own: Mapping[str, tuple[int, ...]], given: Mapping[str, tuple[int, ...]], path: Path) -> None:
     problems = []
-    if missing := [name for name in names if name not in weights]:
+    if missing := [name for name in own if name not in given]:
         problems.append(f"{len(missing)} missing: {_listed(missing)}")
-    if unexpected := [name for name in weights if name not in names]:
+    if unexpected := [name for name in given if name not in own]:
         problems.append(f"{len(unexpected)} unexpected: {_listed(unexpected)}")
     if wrong := [
-        f"{name} (expected {tuple(own[names[name]].shape)}, got {tuple(tensor.shape)})"
-        for name, tensor in weights.items()
-        if name in names and tensor.shape != own[names[name]].shape
+        f"{name} (expected {own[name]}, got {shape})"
+        for name, shape in given.items()
+        if name in own and shape != own[name]
     ]:
         problems.append(f"{len(wrong)} of the wrong shape: {_listed(wrong)}")
     if problems:
         raise CheckpointError(f"{path}: tensors don't fit the network; {'; '.join(problems)}")
-    restorer.load_state_dict({names[name]: tensor for name, tensor in weights.items()})
 
 
 def _to_store(name: str, tensor: Tensor, half: bool) -> Tensor:

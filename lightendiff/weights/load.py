@@ -12,7 +12,7 @@ from safetensors import safe_open
 
 from ..restorer import Restorer
 from . import hub
-from .folder import CONFIG_NAME, WEIGHTS_NAME, is_safetensors, load_folder, unpickle
+from .folder import CONFIG_NAME, WEIGHTS_NAME, CheckpointError, is_safetensors, load_folder, unpickle
 from .published import load_published
 from .training import Weights, dtypes, is_lightning, read_training
 
@@ -47,6 +47,8 @@ def load_restorer(path: str | Path) -> Restorer:
     path = Path(path)
     if not path.exists():
         raise FileNotFoundError(f"{path}: no such file or folder")
+    if not path.is_dir() and not path.is_file():  # a pipe would be waited for
+        raise CheckpointError(f"{path}: expected a file or a folder, got neither")
     if path.is_dir():
         return load_folder(path / CONFIG_NAME, path / WEIGHTS_NAME)
     if is_safetensors(path):
