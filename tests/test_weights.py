@@ -7,6 +7,8 @@ import errno
 import json
 import os
 import pickle
+import subprocess
+import sys
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -340,3 +342,16 @@ def test_a_pipe_is_not_waited_for(folder: Path, tmp_path: Path, name: str | None
     os.mkfifo(path)
     message = error(folder if name else path)
     assert f"no {name} in it" in message if name else message == f"{path}: expected a file or a folder, got neither"
+
+
+def test_shapes_are_known_without_pytorchs_compiler() -> None:
+    """Which takes a second to import."""
+    code = (
+        "import sys; from lightendiff.models.presets import PRESETS; from lightendiff.restorer import Restorer\n"
+        "from lightendiff.weights.folder import _shapes\n"
+        "shapes = [_shapes(config) for config in PRESETS.values()]\n"
+        "print('torch._dynamo' in sys.modules, shapes == [{n: tuple(t.shape) for n, t in "
+        "Restorer(config).state_dict().items()} for config in PRESETS.values()])"
+    )
+    got = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert got.stdout.split() == ["False", "True"]

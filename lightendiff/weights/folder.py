@@ -16,6 +16,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors import torch as safetensors_torch
 from torch import Tensor
+from torch.overrides import TorchFunctionMode
 
 from ..files.atomic import replace_files
 from ..models.presets import RestorerConfig, build_autoencoder, build_scheduler, build_unet
@@ -122,10 +123,21 @@ def fill(restorer: Restorer, weights: Mapping[str, Tensor], names: Mapping[str, 
     restorer.load_state_dict({names[name]: tensor for name, tensor in weights.items()})
 
 
+class _Uninitialised(TorchFunctionMode):
+    """Leaves new tensors as they are: on the meta device, PyTorch imports its compiler to draw random values."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        drawn = func in (Tensor.uniform_, Tensor.normal_, Tensor.fill_, Tensor.zero_)
+        if drawn or getattr(func, "__module__", None) == "torch.nn.init":
+            return args[0] if args else kwargs["tensor"]
+        return func(*args, **kwargs)
+
+
 def _shapes(config: RestorerConfig) -> dict[str, tuple[int, ...]]:
     """Names and shapes of a restorer's tensors, for which none is allocated."""
     build_scheduler(config)
-    with torch.device("meta"):
+    with torch.device("meta"), _Uninitialised():
         parts = {"model": build_autoencoder(config), "unet": build_unet(config)}
     return {
         f"{part}.{name}": tuple(tensor.shape)
