@@ -165,7 +165,8 @@ def _darkened(out: Tensor, empty: Tensor) -> Tensor:
     light = 1.0 - (1.0 - FLOOR) * empty
     parts = torch.cat([light * empty * smooth, light * (1.0 - empty)], dim=1)
     smooth, share = _enlarged(parts).split((3, 1), dim=1)
-    return share * out + smooth
+    result: Tensor = share * out + smooth
+    return result
 
 
 def to_linear(code: Tensor) -> Tensor:
@@ -184,7 +185,8 @@ def to_code(light: Tensor) -> Tensor:
 
 def _luminance(light: Tensor) -> Tensor:
     red, green, blue = light.split(1, dim=1)
-    return LUMINANCE[0] * red + LUMINANCE[1] * green + LUMINANCE[2] * blue
+    result: Tensor = LUMINANCE[0] * red + LUMINANCE[1] * green + LUMINANCE[2] * blue
+    return result
 
 
 def _excess(x: Tensor, knee: Tensor, room: Tensor) -> Tensor:

@@ -14,7 +14,9 @@ import torch
 from torch import Tensor
 
 from .diffusion.options import MAX_EXPOSURE, Sampling, checked_integer, checked_number
-from .restorer import Adjust, Generators, Restorer, StepCallback
+from .diffusion.sampling import Callback as StepCallback
+from .diffusion.scheduler import Generators
+from .restorer import Adjust, Restorer
 from .runtime import memory, retry
 from .runtime.compile import Backend, compile_networks
 from .runtime.conversion import Pixels, as_pixels, from_unit, to_unit
@@ -284,7 +286,7 @@ class LightenPipeline:
             run = partial(retry.restore, self.restorer, sampling=sampling, adjust=adjust, callback=callback)
             results = self._restored(pictures, generators, run, batch_size, tile, max_memory)
         if not many:
-            return results[0]
+            return cast(ImageT, results[0])
         return cast(ImageT, tuple(results) if isinstance(image, tuple) else results)
 
     def bind(

@@ -214,7 +214,8 @@ class Restorer(nn.Module):
     def predict(self, x: Tensor, t: Tensor, condition: Tensor) -> Tensor:
         """The UNet's float32 prediction for x_t (b, c, h, w) at timesteps t (b,)."""
         with self.autocast(x.device):
-            return self.unet(x, t, condition).float()
+            prediction: Tensor = self.unet(x, t, condition).float()
+            return prediction
 
     def decode(self, latent: Tensor, skips: Skips) -> Tensor:
         """The decoder's float32 image, not clamped."""
@@ -238,7 +239,7 @@ class Restorer(nn.Module):
         ]
         return tuple(f"{part}.{name}" for part, own in names for name in own)
 
-    def autocast(self, device: torch.device) -> AbstractContextManager:
+    def autocast(self, device: torch.device) -> AbstractContextManager[object]:
         """The context that the networks run in."""
         if self.autocast_dtype is None:
             return nullcontext()

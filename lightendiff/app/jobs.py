@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from queue import SimpleQueue
 from threading import Event, Thread
+from typing import Any
 
 import numpy as np
 import torch
@@ -104,12 +105,12 @@ def restore_batch(sources: Sequence[Path], archive: Path, restore: Restore, limi
             yield problem
 
 
-def reported(work: Callable[[Callable[..., None]], object]) -> Iterator[tuple]:
+def reported(work: Callable[[Callable[..., None]], object]) -> Iterator[tuple[Any, ...]]:
     """Run work(report) in a thread and yield the arguments of each report(…), then raise what the work raised.
 
     Closing the iterator or `end_works` ends the work: its next report raises InterruptedError.
     """
-    reports: SimpleQueue[tuple | None] = SimpleQueue()
+    reports: SimpleQueue[tuple[Any, ...] | None] = SimpleQueue()
     errors: list[Exception] = []
     stopped = Event()
 

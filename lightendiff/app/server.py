@@ -47,6 +47,7 @@ def build(
 
     limits = Limits(max_megapixels, max_megabytes)
     title, seconds = "lightendiff", KEPT_HOURS * 3600
+    blocks: gradio.Blocks
     with gr.Blocks(title=title, analytics_enabled=False, delete_cache=(600, seconds)) as blocks:
         gr.Markdown(
             f"# {title}\nRestores photos that are too dark. They stay on the machine that runs this page, "

@@ -57,10 +57,10 @@ def photo_tab(pipe: LightenPipeline, settings: Settings, limits: Limits) -> None
     )
     status = gr.Markdown()
 
-    def empty() -> tuple:
+    def empty() -> tuple[Any, ...]:
         return None, gr.DownloadButton(value=None, interactive=False), ""
 
-    def restore(photo: str | None, strength: float, exposure: float, steps: float) -> tuple:
+    def restore(photo: str | None, strength: float, exposure: float, steps: float) -> tuple[Any, ...]:
         if photo is None:
             raise gr.Error("Choose a photo first.", print_exception=False)
         with _told(cache), new_folder(cache) as folder:
@@ -68,7 +68,7 @@ def photo_tab(pipe: LightenPipeline, settings: Settings, limits: Limits) -> None
         ready = gr.DownloadButton(value=str(result.file), interactive=True)
         return (str(result.before), str(result.after)), ready, result.summary
 
-    def again(photo: str | None, strength: float, exposure: float, steps: float) -> tuple:
+    def again(photo: str | None, strength: float, exposure: float, steps: float) -> tuple[Any, ...]:
         return (gr.skip(),) * 3 if photo is None else restore(photo, strength, exposure, steps)
 
     cache, outputs = Path(photo.GRADIO_CACHE), [slider, download, status]
@@ -99,7 +99,7 @@ def batch_tab(pipe: LightenPipeline, settings: Settings, limits: Limits) -> None
     )
     start, stop, download, status = _controls("Restore all", "Download all (zip)")
 
-    def restore(photos: list[str] | None, strength: float, exposure: float, steps: float) -> Iterator[tuple]:
+    def restore(photos: list[str] | None, strength: float, exposure: float, steps: float) -> Iterator[tuple[Any, ...]]:
         if not photos:
             raise gr.Error("Choose some photos first.", print_exception=False)
         restore_one = _restorer(pipe, strength, exposure, steps)
@@ -133,7 +133,7 @@ def video_tab(pipe: LightenPipeline, settings: Settings, limits: Limits) -> None
     video = gr.File(label=f"Video, up to {limits.megabytes:g} MB", file_types=kinds, height=130)
     start, stop, download, status = _controls("Restore", "Download")
 
-    def restore(video: str | None, strength: float, exposure: float, steps: float) -> Iterator[tuple]:
+    def restore(video: str | None, strength: float, exposure: float, steps: float) -> Iterator[tuple[Any, ...]]:
         if video is None:
             raise gr.Error("Choose a video first.", print_exception=False)
         source = Path(video)
@@ -159,7 +159,7 @@ def video_tab(pipe: LightenPipeline, settings: Settings, limits: Limits) -> None
     _start_and_stop(start, stop, restore, [video, *settings], [download, status], "restore_video")
 
 
-def _controls(start: str, download: str) -> tuple:
+def _controls(start: str, download: str) -> tuple[Any, ...]:
     with gr.Row():
         buttons = (
             gr.Button(start, variant="primary", min_width=100),
@@ -169,7 +169,9 @@ def _controls(start: str, download: str) -> tuple:
     return (*buttons, gr.Markdown())
 
 
-def _start_and_stop(start: Any, stop: Any, work: Callable, given: list, outputs: list, api_name: str) -> None:
+def _start_and_stop(
+    start: Any, stop: Any, work: Callable[..., Any], given: list[Any], outputs: list[Any], api_name: str
+) -> None:
     run = start.click(work, given, outputs, api_name=api_name, show_progress="minimal", **_ONE_AT_A_TIME)
     stop.click(lambda: "Stopped.", None, outputs[-1], cancels=[run], **_PRIVATE)
 

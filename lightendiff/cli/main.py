@@ -68,7 +68,8 @@ def _filled(text: str) -> str:
 def _run(args: argparse.Namespace, module: ModuleType, parser: argparse.ArgumentParser) -> int:
     with ended_by() as signals:
         try:
-            return module.run(args, parser.error)
+            code: int = module.run(args, parser.error)
+            return code
         except KeyboardInterrupt:
             print("interrupted", file=sys.stderr)
             return 128 + signals[-1]
@@ -102,4 +103,5 @@ def main(argv: Sequence[str] | None = None) -> int:
     never_fail()
     argv = _with_command(sys.argv[1:] if argv is None else argv)
     args = build_parser(argv).parse_args(argv)
-    return args.run(args)
+    code: int = args.run(args)
+    return code

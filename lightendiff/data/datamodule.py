@@ -239,7 +239,8 @@ class LowLightData(lightning.LightningDataModule):
         # `completed` lacks the step in whose on_train_batch_end a checkpoint was written.
         if self.trainer is None:
             return 0
-        return self.trainer.fit_loop.epoch_loop.batch_progress.total.state_dict()["processed"]
+        position: int = self.trainer.fit_loop.epoch_loop.batch_progress.total.state_dict()["processed"]
+        return position
 
     def train_dataloader(self) -> TrainLoader:
         rank, world = (self.trainer.global_rank, self.trainer.world_size) if self.trainer is not None else (0, 1)

@@ -178,7 +178,8 @@ class DDIMScheduler:
         self.save_config(folder)
 
     def __len__(self) -> int:
-        return self.config.num_train_timesteps
+        count: int = self.config.num_train_timesteps
+        return count
 
     def timestep_list(self, num_inference_steps: int, start_timestep: int | None = None) -> list[int]:
         """Return the N timesteps of a run, descending, as diffusers chooses them.
@@ -199,14 +200,16 @@ class DDIMScheduler:
             )
         if spacing == "trailing":
             # Float error can append a 0 to the range, hence [:n]; diffusers keeps it and goes to timestep −1.
-            return (np.arange(top + 1, 0, -(top + 1) / n)[:n].round().astype(int) - 1).tolist()
+            steps: list[int] = (np.arange(top + 1, 0, -(top + 1) / n)[:n].round().astype(int) - 1).tolist()
+            return steps
         if start_timestep is None and spacing == "leading":
             top = low + len(self) // n * (n - 1)
             if top > last:
                 raise ValueError(f"steps_offset {low} moves the first of {n} timesteps to {top}, past the last, {last}")
         if n == 1:  # a full list of one is the lowest timestep: diffusers' lists are kept, even the useless ones
             return [low if start_timestep is None else top]
-        return np.linspace(low, top, n).round().astype(int)[::-1].tolist()
+        steps = np.linspace(low, top, n).round().astype(int)[::-1].tolist()
+        return steps
 
     def set_timesteps(self, num_inference_steps: int, device: str | torch.device | None = None) -> None:
         """Set `timesteps` to `timestep_list(num_inference_steps)`, on a device."""
@@ -225,7 +228,7 @@ class DDIMScheduler:
         self._timesteps = timesteps
         self.num_inference_steps = len(ascending)
         # For every t the next entry below it, so that a step need not search, nor know the value of t on the host.
-        self._next = [ends[bisect_left(ascending, t)] for t in range(len(self))]
+        self._next: list[int] = [ends[bisect_left(ascending, t)] for t in range(len(self))]
         self._next_on: dict[torch.device, torch.Tensor] = {}
 
     def scale_model_input(self, sample: torch.Tensor, timestep: Timestep | None = None) -> torch.Tensor:

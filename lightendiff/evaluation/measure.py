@@ -114,7 +114,9 @@ def delta_e(output: np.ndarray, reference: np.ndarray) -> float:
 def _block_means(picture: np.ndarray) -> np.ndarray:
     height, width = (max(side // BLOCK, 1) for side in picture.shape[:2])
     whole = picture[: height * BLOCK, : width * BLOCK].astype(np.float64)
-    return whole.reshape(height, whole.shape[0] // height, width, whole.shape[1] // width, 3).mean(axis=(1, 3))
+    blocks = whole.reshape(height, whole.shape[0] // height, width, whole.shape[1] // width, 3)
+    means: np.ndarray = blocks.mean(axis=(1, 3))
+    return means
 
 
 def best_median_worst(rows: Sequence[RankedT]) -> list[tuple[str, RankedT]]:

@@ -59,10 +59,12 @@ class RemotePath:
 
     def read_bytes(self) -> bytes:
         with one_kind_of_error():
-            return self.fs.cat_file(self.path)
+            content: bytes = self.fs.cat_file(self.path)
+            return content
 
     def __str__(self) -> str:
-        return self.fs.unstrip_protocol(self.path)
+        address: str = self.fs.unstrip_protocol(self.path)
+        return address
 
 
 Location: TypeAlias = Path | RemotePath

@@ -74,14 +74,17 @@ def _curve(tag: bytes) -> np.ndarray:
         if count == 0:
             return x
         if count == 1:
-            return x ** (struct.unpack_from(">H", tag, 12)[0] / 256)
+            gamma: float = struct.unpack_from(">H", tag, 12)[0] / 256
+            return x**gamma
         table = np.frombuffer(tag, ">u2", count, 12) / 65535.0
-        return np.interp(x, np.linspace(0, 1, count), table)
+        curve: np.ndarray = np.interp(x, np.linspace(0, 1, count), table)
+        return curve
     if tag[:4] != b"para":
         raise ValueError("a curve of an unknown kind")
     (kind,) = struct.unpack_from(">H", tag, 8)
     count = (1, 3, 4, 5, 7)[kind]
-    g, a, b, c, d, e, f = (np.array(struct.unpack_from(f">{count}i", tag, 12)) / 65536).tolist() + [0.0] * (7 - count)
+    given: list[float] = (np.array(struct.unpack_from(f">{count}i", tag, 12)) / 65536).tolist()
+    g, a, b, c, d, e, f = given + [0.0] * (7 - count)
     if kind == 0:
         return x**g
     power = np.maximum(a * x + b, 0.0) ** g
@@ -94,13 +97,15 @@ def light_to_xyz(primaries: Points = SRGB_PRIMARIES, white: Point = D65) -> np.n
     """(3, 3) from light in these primaries (x and y each) to CIE XYZ relative to D50, adapted as Bradford says."""
     *colours, whole = (np.array([x / y, 1, (1 - x - y) / y]) for x, y in [*primaries, white])
     matrix = np.stack(colours, axis=1)
-    return _adaptation(white) @ matrix * np.linalg.solve(matrix, whole)
+    result: np.ndarray = _adaptation(white) @ matrix * np.linalg.solve(matrix, whole)
+    return result
 
 
 def _adaptation(white: Point) -> np.ndarray:
     x, y = white
     cone = _BRADFORD @ np.array(D50) / (_BRADFORD @ np.array([x / y, 1, (1 - x - y) / y]))
-    return np.linalg.inv(_BRADFORD) @ np.diag(cone) @ _BRADFORD
+    result: np.ndarray = np.linalg.inv(_BRADFORD) @ np.diag(cone) @ _BRADFORD
+    return result
 
 
 def colour_profile(

@@ -40,6 +40,8 @@ def _decode(data: bytes, max_pixels: int, name: str) -> Picture:
     row = format_of(data, name)
     if row is None:
         raise ValueError(f"not a {titles()} image")
+    picture: Picture
+    orientation: int
     picture, orientation = row.codec().read(data, max_pixels)
     if orientation == 1:
         return picture

@@ -104,6 +104,7 @@ def _with_bytes(data: bytes, tag: int) -> bytes:
 
 def _full_page(data: bytes, tags: TiffImagePlugin.ImageFileDirectory_v2) -> int:
     """Where the first page lies that isn't a smaller copy of another one, or 0."""
+    at: int
     at, seen = tags.next, set[int]()
     while at and at not in seen and at < len(data):
         seen.add(at)

@@ -180,7 +180,8 @@ def _interpolated(transform: Callable[[np.ndarray], np.ndarray], codes: np.ndarr
         next_one = low.copy()
         next_one[..., channel] = np.minimum(low[..., channel], 254) + 1
         result += share[..., channel, None] * (transform(next_one) - base)
-    return np.rint(result.clip(0, 255) * 257).astype(np.uint16)
+    rounded: np.ndarray = np.rint(result.clip(0, 255) * 257).astype(np.uint16)
+    return rounded
 
 
 def _bands(shape: tuple[int, ...]) -> list[slice]:
@@ -213,7 +214,8 @@ def _code_table() -> np.ndarray:
 
 def _codes_of(light: np.ndarray) -> np.ndarray:
     """16-bit code values of sRGB, float32, of light in [0, 1]."""
-    return _code_table()[np.rint(np.sqrt(light) * 65535).astype(np.uint16)]
+    codes: np.ndarray = _code_table()[np.rint(np.sqrt(light) * 65535).astype(np.uint16)]
+    return codes
 
 
 def filled(pixels: np.ndarray, alpha: np.ndarray) -> np.ndarray:
@@ -242,4 +244,5 @@ def filled(pixels: np.ndarray, alpha: np.ndarray) -> np.ndarray:
 def _halved(array: np.ndarray) -> np.ndarray:
     height, width = (size + size % 2 for size in array.shape[:2])
     even = np.pad(array, ((0, height - array.shape[0]), (0, width - array.shape[1]), (0, 0)))
-    return even.reshape(height // 2, 2, width // 2, 2, -1).sum(axis=(1, 3))
+    halved: np.ndarray = even.reshape(height // 2, 2, width // 2, 2, -1).sum(axis=(1, 3))
+    return halved

@@ -84,7 +84,8 @@ def _encode(picture: Picture, row: Format, quality: int | None, notes: list[str]
     picture = replace(picture, exif=exif)
     if picture.format != row.name:
         picture = replace(picture, encoding={})
-    return row.codec().write(array, picture, quality, notes)
+    data: bytes = row.codec().write(array, picture, quality, notes)
+    return data
 
 
 def _rounded(array: np.ndarray) -> np.ndarray:

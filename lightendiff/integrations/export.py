@@ -156,7 +156,8 @@ class PlainAttention(Attention):
         h = self.norm(x)
         q, k, v = (conv(h).flatten(2) for conv in (self.query, self.key, self.value))  # (b, c, h·w)
         weights = torch.softmax(torch.bmm(q.mT, k) * q.shape[1] ** -0.5, dim=2)
-        return x + self.project(torch.bmm(v, weights.mT).unflatten(2, x.shape[2:]))
+        result: Tensor = x + self.project(torch.bmm(v, weights.mT).unflatten(2, x.shape[2:]))
+        return result
 
 
 def _length(side: int) -> Tensor:
@@ -221,7 +222,8 @@ def _onnx_bytes(program: torch.export.ExportedProgram) -> bytes:
             value.type.tensor_type.shape.dim[axis].dim_param = name
     _store_in_half(model.graph)
     onnx.checker.check_model(model)
-    return model.SerializeToString()
+    data: bytes = model.SerializeToString()
+    return data
 
 
 def _store_in_half(graph: Any) -> None:

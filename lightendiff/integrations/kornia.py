@@ -66,4 +66,5 @@ class LightenModule(nn.Module):
         """(b, 3, h, w) float in [0, 1] → the same, restored."""
         b, _, h, w = self.restorer.noise_shape(image)
         noise = self.noise[..., :h, :w].expand(b, -1, -1, -1)
-        return self.restorer(image, self.sampling, noise=noise).to(image.dtype)
+        restored: Tensor = self.restorer(image, self.sampling, noise=noise).to(image.dtype)
+        return restored

@@ -65,7 +65,7 @@ def budget(device: torch.device) -> float:
         reserved = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
         return _SHARE * (torch.cuda.mem_get_info(device)[0] + reserved)
     groups = _control_group_rooms(Path("/proc/self/cgroup"), Path("/sys/fs/cgroup"))
-    room = min([psutil.virtual_memory().available, *groups])
+    room: float = min([psutil.virtual_memory().available, *groups])
     return _SHARE * room / int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
 
 
@@ -73,7 +73,8 @@ def held(device: torch.device) -> int:
     """Bytes of a GPU's memory that PyTorch holds, or else of the machine's that this process does."""
     if device.type == "cuda":
         return torch.cuda.memory_allocated(device)
-    return psutil.Process().memory_info().rss
+    resident: int = psutil.Process().memory_info().rss
+    return resident
 
 
 def _padded(config: RestorerConfig, *lengths: int) -> list[int]:

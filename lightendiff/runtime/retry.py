@@ -14,7 +14,8 @@ import torch
 from torch import Tensor
 
 from ..diffusion.options import Sampling
-from ..restorer import Adjust, Restorer, StepCallback
+from ..diffusion.sampling import Callback as StepCallback
+from ..restorer import Adjust, Restorer
 from ..tiling import smallest_side
 from . import compile as compilation
 
@@ -46,6 +47,7 @@ def restore(
     Raises:
         RuntimeError: even so, memory runs out or the output isn't finite.
     """
+    output: Tensor
     device, asked = dark.device, tile
     states = [generator.get_state() for generator in generators]
     while True:

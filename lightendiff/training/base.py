@@ -153,7 +153,7 @@ class RestorationTraining(lightning.LightningModule):
         state = int(np.random.SeedSequence([self.seed, *key]).generate_state(1, np.uint64)[0] >> np.uint64(1))
         return torch.Generator(self.device).manual_seed(state)
 
-    def full_precision(self) -> AbstractContextManager:
+    def full_precision(self) -> AbstractContextManager[object]:
         """Context for losses and metrics, whose sums and differences need float32."""
         return torch.autocast(self.device.type, enabled=False)
 

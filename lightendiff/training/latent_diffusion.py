@@ -202,7 +202,8 @@ class LatentDiffusion(RestorationTraining):
         return figures
 
     def restore(self, dark: Tensor, reference: Tensor, generator: torch.Generator) -> Tensor:
-        return self.restorer(dark, generator=generator)
+        restored: Tensor = self.restorer(dark, generator=generator)
+        return restored
 
     def _noise(self, like: Tensor, generator: torch.Generator) -> Tensor:
         return gaussian_noise(like.shape, generator, like.device, like.dtype)

@@ -95,7 +95,8 @@ def orthogonalised(matrix: Tensor, iterations: int = 5) -> Tensor:
     for _ in range(iterations):
         gram = x @ x.T
         x = a * x + (b * gram + c * gram @ gram) @ x
-    return (x.T if tall else x).float()
+    result: Tensor = (x.T if tall else x).float()
+    return result
 
 
 def _muon(grad: Tensor, state: dict[str, Tensor], group: dict[str, Any]) -> Tensor:
@@ -114,4 +115,5 @@ def _adam(grad: Tensor, state: dict[str, Tensor], group: dict[str, Any]) -> Tens
     state["mean"].lerp_(grad, 1.0 - beta1)
     state["square"].lerp_(grad.square(), 1.0 - beta2)
     deviation = (state["square"] / (1.0 - beta2**step)).sqrt_().add_(group["eps"])
-    return state["mean"] / (1.0 - beta1**step) / deviation
+    update: Tensor = state["mean"] / (1.0 - beta1**step) / deviation
+    return update

@@ -16,7 +16,7 @@ from typing import Any
 from ..images import shown
 
 try:
-    import av
+    import av as av
     import av.error
 except ImportError as missing:
     raise ImportError("videos need PyAV: pip install 'lightendiff[video]' (Python 3.11 or newer)") from missing
@@ -119,7 +119,8 @@ class Source:
 
     @property
     def _indexed(self) -> bool:
-        return self.container.format.name.startswith("mov,")
+        indexed: bool = self.container.format.name.startswith("mov,")
+        return indexed
 
     @property
     def _step(self) -> int:
@@ -204,8 +205,10 @@ class Source:
 
     def _decode(self, packet: Any) -> list[Any]:
         if self._decoder is None:
-            return packet.decode()
-        return self._decoder.decode(packet if packet.size else None)
+            frames: list[Any] = packet.decode()
+            return frames
+        frames = self._decoder.decode(packet if packet.size else None)
+        return frames
 
     def _check_end(self, read: int, start: Fraction, end: Fraction, count: int) -> None:
         """Note a file that ends before it should by what it says: a download or a recording that broke off."""

@@ -106,7 +106,8 @@ def upload(
                 text = model_card(restorer, repository) if card is None else card
                 Path(folder, CARD_NAME).write_text(text, encoding="utf-8", newline="")
             commit = api.upload_folder(repo_id=repository, folder_path=folder, commit_message=message)
-            return commit.commit_url
+            url: str = commit.commit_url
+            return url
         except Exception as error:
             _raise_plainly(hub, error, name, "; save_pretrained writes the same files into a folder")
 

@@ -27,7 +27,8 @@ def random_response(rng: np.random.Generator) -> Curve:
 
     def curve(light: np.ndarray) -> np.ndarray:
         v = np.clip(1 - np.exp(-1.4 * light) if soft else light, 0, 1) ** (1 / gamma)
-        return (1 - contrast) * v + contrast * v * v * (3 - 2 * v)
+        code: np.ndarray = (1 - contrast) * v + contrast * v * v * (3 - 2 * v)
+        return code
 
     return curve
 

@@ -62,7 +62,8 @@ def find_sky(photo: np.ndarray) -> np.ndarray | None:
     bright, ground = luminance[sky].mean(), luminance[~sky]
     if ground.mean() > 0.72 * bright or (ground > 0.9 * bright).mean() > 0.12:
         return None
-    return cv2.GaussianBlur(sky.astype(np.float32), (0, 0), 1.0)
+    soft: np.ndarray = cv2.GaussianBlur(sky.astype(np.float32), (0, 0), 1.0)
+    return soft
 
 
 def _smooth_bright_top(photo: np.ndarray) -> np.ndarray:
@@ -81,7 +82,8 @@ def _smooth_bright_top(photo: np.ndarray) -> np.ndarray:
 
 
 def _plausible(sky: np.ndarray) -> bool:
-    return 0.12 < sky.mean() < 0.7
+    plausible: bool = 0.12 < sky.mean() < 0.7
+    return plausible
 
 
 def _lamps(shape: tuple[int, ...], places: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:

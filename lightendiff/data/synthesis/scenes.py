@@ -113,7 +113,8 @@ def _spread_light(photo: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     for _ in range(2):
         base = cv2.bilateralFilter(base, -1, 0.7, max(h, w) / 4 / 16)
     base = cv2.resize(base, (w, h), interpolation=cv2.INTER_LINEAR)
-    return light * np.exp(contrast * (base - base.mean()))[..., None]
+    spread: np.ndarray = light * np.exp(contrast * (base - base.mean()))[..., None]
+    return spread
 
 
 def _dark_ones(frames: Sequence[np.ndarray], darkest: float) -> Scene:
