@@ -131,11 +131,11 @@ def test_validation_shows_whole_pictures_in_order() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"batch_size": 0}, "batch_size must be at least 1, got 0"),
-        ({"steps_per_epoch": -1}, "steps_per_epoch must be at least 1, got -1"),
-        ({"crop": (0, 8)}, r"crop must be a positive \(height, width\), got \(0, 8\)"),
-        ({"scale": (2, 1)}, r"scale must be 0 < min ≤ max, got \(2, 1\)"),
-        ({"weights": [1]}, "weights must have one entry for each of the 2 sources"),
+        ({"batch_size": 0}, "batch_size: expected at least 1, got 0"),
+        ({"steps_per_epoch": -1}, "steps_per_epoch: expected at least 1, got -1"),
+        ({"crop": (0, 8)}, r"crop: expected a positive \(height, width\), got \(0, 8\)"),
+        ({"scale": (2, 1)}, r"scale: expected 0 < min ≤ max, got \(2, 1\)"),
+        ({"weights": [1]}, "weights: expected one entry for each of the 2 sources"),
         ({"val_limits": {"lol": 3}}, r"val_limits names sets that are not in val: \['lol'\]"),
         ({"val": {"v": Darkened("x")}}, "val: v has no dark pictures"),
     ],

@@ -232,7 +232,7 @@ def test_brackets_errors(brackets: Path, options: dict, message: str) -> None:
 
 
 def test_brackets_check_their_files(brackets: Path) -> None:
-    with pytest.raises(ValueError, match="target must be 'reference' or 'frames', got 'all'"):
+    with pytest.raises(ValueError, match="target: expected 'reference' or 'frames', got 'all'"):
         Brackets(brackets, target="all")
     write(brackets / "b" / "2.png", 50, size=(4, 4))
     with pytest.raises(ValueError, match=r"1 pairs differ in size: .*1\.png is 16×12 but .*2\.png 4×4"):
@@ -307,7 +307,7 @@ def test_self_made_pictures_for_the_sensor_model() -> None:
     source.load()
     assert source.pair(0).darken
     assert not source.validates
-    with pytest.raises(ValueError, match=r"count and size must be positive, got 0 and \(96, 128\)"):
+    with pytest.raises(ValueError, match=r"count and size: expected positive numbers, got 0 and \(96, 128\)"):
         SelfMade(0)
 
 
@@ -324,10 +324,10 @@ def test_mixture_follows_its_weights(folders: tuple[Path, Path]) -> None:
 
 @pytest.mark.parametrize("weights", [[1.0], [1.0, -1.0], [0.0, 0.0], [1.0, 2.0, 3.0]])
 def test_mixture_rejects_weights(weights: list[float]) -> None:
-    with pytest.raises(ValueError, match="weights must"):
+    with pytest.raises(ValueError, match="weights: expected"):
         Mixture([SelfMade(), SelfMade()], weights)
     if len(weights) == 2:
-        with pytest.raises(ValueError, match="weights must"):
+        with pytest.raises(ValueError, match="weights: expected"):
             Mixture([SelfMade(weight=weight) for weight in weights])
 
 

@@ -157,9 +157,9 @@ def test_default_ranges_contain_what_was_measured_on_lol() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"exposure": (-1, -3)}, r"exposure must be \(lowest, highest\), got \(-1, -3\)"),
-        ({"shot": (0.0, 1.0)}, "shot must be positive"),
-        ({"jpeg": 1.5}, "jpeg must be a probability, got 1.5"),
+        ({"exposure": (-1, -3)}, r"exposure: expected \(lowest, highest\), got \(-1, -3\)"),
+        ({"shot": (0.0, 1.0)}, "shot: expected positive numbers"),
+        ({"jpeg": 1.5}, "jpeg: expected a probability, got 1.5"),
     ],
 )
 def test_sensor_model_errors(options: dict, message: str) -> None:
@@ -169,7 +169,7 @@ def test_sensor_model_errors(options: dict, message: str) -> None:
 
 @pytest.mark.parametrize("shape", [(3, 8, 8), (1, 1, 8, 8), (2, 3, 8, 8)])
 def test_darken_rejects_other_shapes(shape: tuple[int, ...]) -> None:
-    with pytest.raises(ValueError, match=r"target must be \(b,3,h,w\) with b = 1"):
+    with pytest.raises(ValueError, match=r"target: expected \(b,3,h,w\), b = 1"):
         darken(torch.zeros(shape), parameters())
 
 
@@ -300,10 +300,10 @@ def test_rectangles_of_the_next_pair_are_pasted() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"paste": 1.5}, "paste must be a probability, got 1.5"),
-        ({"upside_down": -0.1}, "upside_down must be a probability, got -0.1"),
-        ({"tint": -1.0}, "tint must be at least 0, got -1.0"),
-        ({"dark_stops": -1.0}, "dark_stops must be at least 0, got -1.0"),
+        ({"paste": 1.5}, "paste: expected a probability, got 1.5"),
+        ({"upside_down": -0.1}, "upside_down: expected a probability, got -0.1"),
+        ({"tint": -1.0}, "tint: expected at least 0, got -1.0"),
+        ({"dark_stops": -1.0}, "dark_stops: expected at least 0, got -1.0"),
     ],
 )
 def test_augmentation_errors(options: dict, message: str) -> None:

@@ -225,17 +225,15 @@ def test_errors():
     def run(n: int = 2, **options: object) -> torch.Tensor:
         return sample(lambda x, t: x, scheduler, noise, n, **options)
 
-    with pytest.raises(
-        ValueError, match="condition_latent must be given with start_timestep, which is 300; it is None"
-    ):
+    with pytest.raises(ValueError, match="condition_latent: expected a latent with start_timestep 300, got None"):
         run(start_timestep=300)
-    with pytest.raises(ValueError, match=r"condition_latent must have .* noise, \(3, 2, 4, 5\), got \(1, 2, 4, 5\)"):
+    with pytest.raises(ValueError, match=r"condition_latent: expected .* noise, \(3, 2, 4, 5\), got \(1, 2, 4, 5\)"):
         run(start_timestep=300, condition_latent=noise[:1])
-    with pytest.raises(ValueError, match="start_timestep must be from 0 to 999, got 1000"):
+    with pytest.raises(ValueError, match="start_timestep: expected from 0 to 999, got 1000"):
         run(start_timestep=1000, condition_latent=noise)
-    with pytest.raises(ValueError, match="num_inference_steps must be from 1 to 1000, got 0"):
+    with pytest.raises(ValueError, match="num_inference_steps: expected from 1 to 1000, got 0"):
         run(0)
-    with pytest.raises(ValueError, match="generator must be one or a list of 3, one per image, got 2"):
+    with pytest.raises(ValueError, match="generator: expected one or a list of 3, one per image, got 2"):
         run(eta=0.5, generator=generators(1, 2))
-    with pytest.raises(ValueError, match=r"model_output must have the sample's shape, .*, got \(3, 1, 4, 5\)"):
+    with pytest.raises(ValueError, match=r"model_output: expected the sample's shape, .*, got \(3, 1, 4, 5\)"):
         sample(lambda x, t: x[:, :1], scheduler, noise, 2)

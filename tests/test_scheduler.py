@@ -637,19 +637,19 @@ def test_plain_tuple():
 @pytest.mark.parametrize(
     ("settings", "error", "message"),
     [
-        ({"beta_schedule": "cosine"}, ValueError, r"beta_schedule must be one of \('linear',.*got 'cosine'"),
-        ({"prediction_type": "eps"}, ValueError, r"prediction_type must be one of \('epsilon',.*got 'eps'"),
-        ({"timestep_spacing": "even"}, ValueError, r"timestep_spacing must be one of \('leading',.*got 'even'"),
-        ({"num_train_timesteps": 0}, ValueError, "num_train_timesteps must be at least 1, got 0"),
-        ({"num_train_timesteps": 10.5}, TypeError, "num_train_timesteps must be an integer, got 10.5"),
-        ({"steps_offset": -1}, ValueError, "steps_offset must be at least 0, got -1"),
-        ({"beta_start": 0.0}, ValueError, "beta_start must lie between 0 and 1.0, got 0.0"),
-        ({"beta_end": 2}, ValueError, "beta_end must lie between 0 and 1.0, got 2"),
-        ({"beta_end": "2"}, TypeError, "beta_end must be a number, got '2'"),
-        ({"clip_sample": "no"}, TypeError, "clip_sample must be True or False, got 'no'"),
+        ({"beta_schedule": "cosine"}, ValueError, r"beta_schedule: expected one of \('linear',.*got 'cosine'"),
+        ({"prediction_type": "eps"}, ValueError, r"prediction_type: expected one of \('epsilon',.*got 'eps'"),
+        ({"timestep_spacing": "even"}, ValueError, r"timestep_spacing: expected one of \('leading',.*got 'even'"),
+        ({"num_train_timesteps": 0}, ValueError, "num_train_timesteps: expected at least 1, got 0"),
+        ({"num_train_timesteps": 10.5}, TypeError, "num_train_timesteps: expected an integer, got 10.5"),
+        ({"steps_offset": -1}, ValueError, "steps_offset: expected at least 0, got -1"),
+        ({"beta_start": 0.0}, ValueError, "beta_start: expected between 0 and 1.0, got 0.0"),
+        ({"beta_end": 2}, ValueError, "beta_end: expected between 0 and 1.0, got 2"),
+        ({"beta_end": "2"}, TypeError, "beta_end: expected a number, got '2'"),
+        ({"clip_sample": "no"}, TypeError, "clip_sample: expected True or False, got 'no'"),
         ({"clip_sample_range": float("nan")}, ValueError, "clip_sample_range .* got nan"),
-        ({"dynamic_thresholding_ratio": 1.1}, ValueError, "dynamic_thresholding_ratio must be from 0 to 1, got 1.1"),
-        ({"trained_betas": [0.1, 0.2]}, ValueError, r"trained_betas must be num_train_timesteps = 1000.*\(2,\)"),
+        ({"dynamic_thresholding_ratio": 1.1}, ValueError, "dynamic_thresholding_ratio: expected from 0 to 1, got 1.1"),
+        ({"trained_betas": [0.1, 0.2]}, ValueError, r"trained_betas: expected 1000.*\(2,\)"),
         ({"num_train_timesteps": 2, "trained_betas": [0.1, 1.2]}, ValueError, r"between 0 and 1, got 0.1 … 1.2"),
         ({"num_train_timesteps": 3, "trained_betas": [0.1, 1.0, 0.2]}, ValueError, "last timestep only, got 0 from 1"),
         ({"num_train_timesteps": 1, "rescale_betas_zero_snr": True}, ValueError, "at least 2, got 1"),
@@ -666,18 +666,18 @@ def test_errors_of_the_constructor(settings, error, message):
 @pytest.mark.parametrize(
     ("settings", "n", "start", "message"),
     [
-        ({}, 0, None, "num_inference_steps must be from 1 to 1000, got 0"),
-        ({}, 1001, None, "num_inference_steps must be from 1 to 1000, got 1001"),
-        ({}, 12, 10, "num_inference_steps must be from 1 to 11, got 12"),
-        ({}, 1, 1000, "start_timestep must be from 0 to 999, got 1000"),
-        ({"steps_offset": 3}, 1, 2, "start_timestep must be from 3 to 999, got 2"),
+        ({}, 0, None, "num_inference_steps: expected from 1 to 1000, got 0"),
+        ({}, 1001, None, "num_inference_steps: expected from 1 to 1000, got 1001"),
+        ({}, 12, 10, "num_inference_steps: expected from 1 to 11, got 12"),
+        ({}, 1, 1000, "start_timestep: expected from 0 to 999, got 1000"),
+        ({"steps_offset": 3}, 1, 2, "start_timestep: expected from 3 to 999, got 2"),
         ({"steps_offset": 60}, 50, None, "steps_offset 60 moves the first of 50 timesteps to 1040, past the last, 999"),
     ],
 )
 def test_errors_of_timestep_lists(settings, n, start, message):
     with pytest.raises(ValueError, match=message):
         DDIMScheduler(**settings).timestep_list(n, start)
-    with pytest.raises(TypeError, match=r"num_inference_steps must be an integer, got 4\.0"):
+    with pytest.raises(TypeError, match=r"num_inference_steps: expected an integer, got 4\.0"):
         DDIMScheduler().timestep_list(4.0)
 
 
@@ -690,28 +690,28 @@ def test_errors_of_assigned_lists(timesteps):
 @pytest.mark.parametrize(
     ("change", "error", "message"),
     [
-        ({"eta": 1.5}, ValueError, "eta must be from 0 to 1, got 1.5"),
-        ({"timestep": 1000}, ValueError, "timestep must be from 0 to 999, got 1000"),
-        ({"timestep": -1}, ValueError, "timestep must be from 0 to 999, got -1"),
-        ({"timestep": torch.tensor([3, 1000])}, ValueError, r"timestep must be from 0 to 999, got \[3, 1000\]"),
+        ({"eta": 1.5}, ValueError, "eta: expected from 0 to 1, got 1.5"),
+        ({"timestep": 1000}, ValueError, "timestep: expected from 0 to 999, got 1000"),
+        ({"timestep": -1}, ValueError, "timestep: expected from 0 to 999, got -1"),
+        ({"timestep": torch.tensor([3, 1000])}, ValueError, r"timestep: expected from 0 to 999, got \[3, 1000\]"),
         (
             {"timestep": torch.tensor([3, 4, 5])},
             ValueError,
-            r"timestep must be one or one per image, 2, got shape \(3,\)",
+            r"timestep: expected one or one per image, 2, got shape \(3,\)",
         ),
-        ({"timestep": 2.5}, TypeError, "timestep must be an integer, got 2.5"),
-        ({"timestep": torch.tensor([2.5])}, TypeError, "timestep must be integers, got torch.float32"),
-        ({"prev_timestep": -2}, ValueError, "prev_timestep must be from -1 to 999, got -2"),
-        ({"prev_timestep": 500}, ValueError, "prev_timestep must be below timestep, 500, got 500"),
-        ({"prev_timestep": torch.tensor([4, 500])}, ValueError, "prev_timestep must be below timestep"),
+        ({"timestep": 2.5}, TypeError, "timestep: expected an integer, got 2.5"),
+        ({"timestep": torch.tensor([2.5])}, TypeError, "timestep: expected integers, got torch.float32"),
+        ({"prev_timestep": -2}, ValueError, "prev_timestep: expected from -1 to 999, got -2"),
+        ({"prev_timestep": 500}, ValueError, "prev_timestep: expected one below timestep 500, got 500"),
+        ({"prev_timestep": torch.tensor([4, 500])}, ValueError, "prev_timestep: expected one below timestep"),
         ({"prev_timestep": None}, ValueError, "call set_timesteps"),
-        ({"model_output": torch.zeros(2, 6, 3, 4)}, ValueError, r"model_output .*\(2, 3, 3, 4\), got \(2, 6, 3, 4\)"),
+        ({"model_output": torch.zeros(2, 6, 3, 4)}, ValueError, r"model_output: .*\(2, 3, 3, 4\), got \(2, 6, 3, 4\)"),
         (
             {"variance_noise": torch.zeros(1, 3, 3, 4)},
             ValueError,
-            r"variance_noise .*\(2, 3, 3, 4\), got \(1, 3, 3, 4\)",
+            r"variance_noise: .*\(2, 3, 3, 4\), got \(1, 3, 3, 4\)",
         ),
-        ({"generator": generators(1)}, ValueError, "generator must be one or a list of 2, one per image, got 1"),
+        ({"generator": generators(1)}, ValueError, "generator: expected one or a list of 2, one per image, got 1"),
         ({"generator": generators(1)[0], "variance_noise": torch.zeros(SHAPE)}, ValueError, "exclude each other"),
     ],
 )
@@ -725,9 +725,9 @@ def test_errors_of_step(change, error, message):
 def test_errors_of_noising():
     scheduler, x = DDIMScheduler(), torch.zeros(SHAPE)
     for noising in (scheduler.add_noise, scheduler.get_velocity):
-        with pytest.raises(ValueError, match=r"noise must have the sample's shape, \(2, 3, 3, 4\), got \(1, 3, 3, 4\)"):
+        with pytest.raises(ValueError, match=r"noise: expected the sample's shape, \(2, 3, 3, 4\), got \(1, 3, 3, 4\)"):
             noising(x, x[:1], 5)
-        with pytest.raises(ValueError, match=r"timesteps must be from 0 to 999, got \[-1, 4\]"):
+        with pytest.raises(ValueError, match=r"timesteps: expected from 0 to 999, got \[-1, 4\]"):
             noising(x, x, torch.tensor([-1, 4]))
 
 
@@ -745,7 +745,7 @@ def test_errors_of_generators_and_configs():
     class Elsewhere:  # stands in for a generator of a device that may not be here
         device = torch.device("cuda")
 
-    with pytest.raises(ValueError, match=r"generator must be on the CPU or .* device, cpu, got one on cuda"):
+    with pytest.raises(ValueError, match=r"generator: expected one on the CPU or .* device, cpu, got one on cuda"):
         gaussian_noise((1, 2), Elsewhere(), "cpu", torch.float32)
-    with pytest.raises(TypeError, match="config must be a mapping, like a scheduler's config, got str"):
+    with pytest.raises(TypeError, match="config: expected a mapping, like a scheduler's config, got str"):
         DDIMScheduler.from_config("folder")

@@ -156,10 +156,10 @@ def test_upsample_repeats_then_convolves() -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"channels": (6, 16)}, r"channels .* multiples of norm_groups=4, got \(6, 16\)"),
+        ({"channels": (6, 16)}, r"channels: .* multiples of norm_groups=4, got \(6, 16\)"),
         ({"channels": ()}, "channels"),
-        ({"channels": (3,), "norm_groups": 1}, r"channels\[0\] must be even"),
-        ({"blocks_per_level": 0}, "blocks_per_level .* got 0"),
+        ({"channels": (3,), "norm_groups": 1}, r"channels\[0\]: expected an even number"),
+        ({"blocks_per_level": 0}, "blocks_per_level: .* got 0"),
         ({"attention_levels": (3,)}, r"attention_levels must lie in 0…2, got \(3,\)"),
     ],
 )
@@ -170,11 +170,11 @@ def test_constructor_errors(changes: dict, message: str) -> None:
 
 def test_input_errors() -> None:
     unet, (x, t, condition) = small_unet(), small_inputs()
-    with pytest.raises(ValueError, match=r"x_t must be \(b, 4, h, w\), got \(2, 3, 8, 12\)"):
+    with pytest.raises(ValueError, match=r"x_t: expected \(b, 4, h, w\), got \(2, 3, 8, 12\)"):
         unet(x[:, :3], t, condition)
     with pytest.raises(ValueError, match=r"multiples of 4, got \(2, 4, 6, 12\)"):
         unet(x[:, :, :6], t, condition[:, :, :6])
-    with pytest.raises(ValueError, match=r"condition must be \(2, 5, 8, 12\)"):
+    with pytest.raises(ValueError, match=r"condition: expected \(2, 5, 8, 12\)"):
         unet(x, t, condition[:, :, :4])
-    with pytest.raises(ValueError, match=r"t must be one number or \(2,\)"):
+    with pytest.raises(ValueError, match=r"t: expected one number or \(2,\)"):
         unet(x, torch.tensor([1, 2, 3]), condition)

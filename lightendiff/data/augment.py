@@ -37,10 +37,10 @@ class Augmentation:
     def __post_init__(self) -> None:
         for name in ("upside_down", "paste"):
             if not 0 <= getattr(self, name) <= 1:
-                raise ValueError(f"{name} must be a probability, got {getattr(self, name)}")
+                raise ValueError(f"{name}: expected a probability, got {getattr(self, name)}")
         for name in ("tint", "dark_stops"):
             if getattr(self, name) < 0:
-                raise ValueError(f"{name} must be at least 0, got {getattr(self, name)}")
+                raise ValueError(f"{name}: expected at least 0, got {getattr(self, name)}")
 
 
 class BatchAugment(nn.Module):

@@ -71,9 +71,9 @@ class TrainingStream(Dataset[Sample]):
         self, source: Source, crop: tuple[int, int], scale: tuple[float, float] = (1.0, 1.0), seed: int = 0
     ) -> None:
         if min(crop) < 1:
-            raise ValueError(f"crop must be a positive (height, width), got {tuple(crop)}")
+            raise ValueError(f"crop: expected a positive (height, width), got {tuple(crop)}")
         if not 0 < scale[0] <= scale[1]:
-            raise ValueError(f"scale must be 0 < min ≤ max, got {tuple(scale)}")
+            raise ValueError(f"scale: expected 0 < min ≤ max, got {tuple(scale)}")
         self.source, self.crop, self.scale, self.seed = source, (crop[0], crop[1]), (scale[0], scale[1]), seed
 
     def __getitem__(self, number: int) -> Sample:
@@ -206,7 +206,7 @@ class LowLightData(lightning.LightningDataModule):
         super().__init__()
         for name, value in (("batch_size", batch_size), ("steps_per_epoch", steps_per_epoch)):
             if value < 1:
-                raise ValueError(f"{name} must be at least 1, got {value}")
+                raise ValueError(f"{name}: expected at least 1, got {value}")
         self.source = Mixture(train, weights)
         seed = global_seed() if seed is None else seed
         self.stream = TrainingStream(self.source, crop, scale, seed)

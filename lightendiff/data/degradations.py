@@ -81,12 +81,12 @@ class SensorModel:
         for field in fields(self):
             value = getattr(self, field.name)
             if isinstance(value, tuple | list) and (len(value) != 2 or value[0] > value[1]):
-                raise ValueError(f"{field.name} must be (lowest, highest), got {value}")
+                raise ValueError(f"{field.name}: expected (lowest, highest), got {value}")
         for name in ("shot", "read", "grain"):
             if getattr(self, name)[0] <= 0:
-                raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
+                raise ValueError(f"{name}: expected positive numbers, got {getattr(self, name)}")
         if not 0 <= self.jpeg <= 1:
-            raise ValueError(f"jpeg must be a probability, got {self.jpeg}")
+            raise ValueError(f"jpeg: expected a probability, got {self.jpeg}")
 
     def draw(self, count: int, generator: torch.Generator | None = None) -> SensorParameters:
         """Parameters for `count` images, on the generator's device."""
@@ -120,7 +120,7 @@ def darken(target: Tensor, parameters: SensorParameters, generator: torch.Genera
     """
     if target.ndim != 4 or target.shape[1] != 3 or len(parameters.exposure) != len(target):
         raise ValueError(
-            f"target must be (b,3,h,w) with b = {len(parameters.exposure)} as in parameters, got {tuple(target.shape)}"
+            f"target: expected (b,3,h,w), b = {len(parameters.exposure)} as in parameters, got {tuple(target.shape)}"
         )
     p = {field.name: getattr(parameters, field.name).to(target.device) for field in fields(parameters)}
     stops = p["exposure"][:, None] + p["tint"]

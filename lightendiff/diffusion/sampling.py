@@ -80,9 +80,9 @@ def _start(
     if start_timestep is None:
         return noise * scheduler.init_noise_sigma
     if condition_latent is None:
-        raise ValueError(f"condition_latent must be given with start_timestep, which is {start_timestep}; it is None")
+        raise ValueError(f"condition_latent: expected a latent with start_timestep {start_timestep}, got None")
     if condition_latent.shape != noise.shape:
         raise ValueError(
-            f"condition_latent must have the shape of noise, {tuple(noise.shape)}, got {tuple(condition_latent.shape)}"
+            f"condition_latent: expected the shape of noise, {tuple(noise.shape)}, got {tuple(condition_latent.shape)}"
         )
     return scheduler.add_noise(condition_latent.to(noise), noise, start_timestep)

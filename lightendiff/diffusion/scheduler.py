@@ -153,7 +153,7 @@ class DDIMScheduler:
         another scheduler and are ignored with a warning. `overrides` replace entries and must be known.
         """
         if not isinstance(config, Mapping):
-            raise TypeError(f"config must be a mapping, like a scheduler's config, got {type(config).__name__}")
+            raise TypeError(f"config: expected a mapping, like a scheduler's config, got {type(config).__name__}")
         known = inspect.signature(cls).parameters
         # diffusers lists here what was left at the default of *its* class, which is nobody's choice.
         defaulted = config.get("_use_default_values") or ()
@@ -193,10 +193,10 @@ class DDIMScheduler:
         low = self.config.steps_offset if spacing == "leading" else 0
         top = last if start_timestep is None else _integer("start_timestep", start_timestep)
         if not low <= top <= last:
-            raise ValueError(f"start_timestep must be from {low} to {last}, got {top}")
+            raise ValueError(f"start_timestep: expected from {low} to {last}, got {top}")
         if not 1 <= n <= top - low + 1:
             raise ValueError(
-                f"num_inference_steps must be from 1 to {top - low + 1}, got {n} (timesteps {low} to {top})"
+                f"num_inference_steps: expected from 1 to {top - low + 1}, got {n} (timesteps {low} to {top})"
             )
         if spacing == "trailing":
             # Float error can append a 0 to the range, hence [:n]; diffusers keeps it and goes to timestep −1.
@@ -286,7 +286,7 @@ class DDIMScheduler:
             TypeError: a timestep isn't an integer.
         """
         if not 0 <= eta <= 1:
-            raise ValueError(f"eta must be from 0 to 1, got {eta}")
+            raise ValueError(f"eta: expected from 0 to 1, got {eta}")
         if generator is not None and variance_noise is not None:
             raise ValueError("generator and variance_noise exclude each other, got both")
         x, output = _working(sample, "model_output", model_output)
@@ -343,21 +343,21 @@ class DDIMScheduler:
         if not isinstance(value, torch.Tensor) or (value.ndim == 0 and value.device.type == "cpu"):
             value = _integer(name, value)
             if not low <= value <= last:
-                raise ValueError(f"{name} must be from {low} to {last}, got {value}")
+                raise ValueError(f"{name}: expected from {low} to {last}, got {value}")
             return value
         if value.is_floating_point():
-            raise TypeError(f"{name} must be integers, got {value.dtype}")
+            raise TypeError(f"{name}: expected integers, got {value.dtype}")
         if value.numel() not in (1, len(x)):
-            raise ValueError(f"{name} must be one or one per image, {len(x)}, got shape {tuple(value.shape)}")
+            raise ValueError(f"{name}: expected one or one per image, {len(x)}, got shape {tuple(value.shape)}")
         if value.device.type == "cpu" and not low <= value.min() <= value.max() <= last:
-            raise ValueError(f"{name} must be from {low} to {last}, got {value.tolist()}")
+            raise ValueError(f"{name}: expected from {low} to {last}, got {value.tolist()}")
         return value.reshape(-1).to(x.device, torch.int64)
 
     def _prev_timestep(self, t: Timestep, given: Timestep | None, x: torch.Tensor) -> Timestep:
         if given is not None:
             prev = self._timestep("prev_timestep", given, x, low=-1)
             if (x.device.type == "cpu" or (isinstance(t, int) and isinstance(prev, int))) and _any(prev >= t):
-                raise ValueError(f"prev_timestep must be below timestep, {t}, got {prev}")
+                raise ValueError(f"prev_timestep: expected one below timestep {t}, got {prev}")
             return prev
         if self.num_inference_steps is None:
             raise ValueError("no timestep list to follow: call set_timesteps before step, or give prev_timestep")
@@ -389,12 +389,12 @@ def gaussian_noise(
     """
     if isinstance(generator, Sequence):
         if len(generator) != shape[0]:
-            raise ValueError(f"generator must be one or a list of {shape[0]}, one per image, got {len(generator)}")
+            raise ValueError(f"generator: expected one or a list of {shape[0]}, one per image, got {len(generator)}")
         return torch.cat([gaussian_noise((1, *shape[1:]), each, device, dtype) for each in generator])
     target = torch.device(device)
     source = target if generator is None else generator.device
     if source.type not in ("cpu", target.type):
-        raise ValueError(f"generator must be on the CPU or on the sample's device, {target}, got one on {source}")
+        raise ValueError(f"generator: expected one on the CPU or on the sample's device, {target}, got one on {source}")
     return torch.randn(tuple(shape), generator=generator, device=source, dtype=dtype).to(target, non_blocking=True)
 
 
@@ -404,24 +404,26 @@ def _checked(settings: Mapping[str, Any]) -> dict[str, Any]:
     choices = {"beta_schedule": BetaSchedule, "prediction_type": PredictionType, "timestep_spacing": TimestepSpacing}
     for name, choice in choices.items():
         if settings[name] not in get_args(choice):
-            raise ValueError(f"{name} must be one of {get_args(choice)}, got {settings[name]!r}")
+            raise ValueError(f"{name}: expected one of {get_args(choice)}, got {settings[name]!r}")
     for name in ("clip_sample", "set_alpha_to_one", "thresholding", "rescale_betas_zero_snr"):
         if not isinstance(settings[name], bool):
-            raise TypeError(f"{name} must be True or False, got {settings[name]!r}")
+            raise TypeError(f"{name}: expected True or False, got {settings[name]!r}")
     for name, low in {"num_train_timesteps": 1, "steps_offset": 0}.items():
         checked[name] = _integer(name, settings[name])
         if checked[name] < low:
-            raise ValueError(f"{name} must be at least {low}, got {settings[name]}")
+            raise ValueError(f"{name}: expected at least {low}, got {settings[name]}")
     between = {"beta_start": 1.0, "beta_end": 1.0, "clip_sample_range": math.inf, "sample_max_value": math.inf}
     for name in (*between, "dynamic_thresholding_ratio"):
         if not isinstance(settings[name], Real):
-            raise TypeError(f"{name} must be a number, got {settings[name]!r}")
+            raise TypeError(f"{name}: expected a number, got {settings[name]!r}")
         checked[name] = float(settings[name])
     for name, high in between.items():
         if not 0 < checked[name] < high:
-            raise ValueError(f"{name} must lie between 0 and {high}, got {settings[name]}")
+            raise ValueError(f"{name}: expected between 0 and {high}, got {settings[name]}")
     if not 0 <= checked["dynamic_thresholding_ratio"] <= 1:
-        raise ValueError(f"dynamic_thresholding_ratio must be from 0 to 1, got {checked['dynamic_thresholding_ratio']}")
+        raise ValueError(
+            f"dynamic_thresholding_ratio: expected from 0 to 1, got {checked['dynamic_thresholding_ratio']}"
+        )
     return checked
 
 
@@ -445,7 +447,7 @@ def _betas(config: SchedulerConfig) -> torch.Tensor:
         betas = torch.tensor(config.trained_betas, dtype=torch.float64)
         if betas.shape != (total,):
             raise ValueError(
-                f"trained_betas must be num_train_timesteps = {total} values, got shape {tuple(betas.shape)}"
+                f"trained_betas: expected {total} values, num_train_timesteps, got shape {tuple(betas.shape)}"
             )
         if not bool(((betas > 0) & (betas <= 1)).all()):
             raise ValueError(f"trained_betas must lie between 0 and 1, got {float(betas.min())} … {float(betas.max())}")
@@ -462,7 +464,7 @@ def _betas(config: SchedulerConfig) -> torch.Tensor:
 def _working(sample: torch.Tensor, name: str, other: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Both tensors in the dtype to calculate in: the wider of theirs, at least float32."""
     if other.shape != sample.shape:
-        raise ValueError(f"{name} must have the sample's shape, {tuple(sample.shape)}, got {tuple(other.shape)}")
+        raise ValueError(f"{name}: expected the sample's shape, {tuple(sample.shape)}, got {tuple(other.shape)}")
     dtype = torch.promote_types(torch.promote_types(sample.dtype, other.dtype), torch.float32)
     return sample.to(dtype), other.to(dtype)
 
@@ -471,7 +473,7 @@ def _integer(name: str, value: object) -> int:
     try:
         return operator.index(value)  # type: ignore[arg-type]
     except TypeError:
-        raise TypeError(f"{name} must be an integer, got {value!r}") from None
+        raise TypeError(f"{name}: expected an integer, got {value!r}") from None
 
 
 def _sqrt(value: Scalar, x: torch.Tensor) -> Scalar:

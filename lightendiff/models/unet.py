@@ -116,11 +116,11 @@ class UNet(nn.Module):
     def _check_inputs(self, x_t: Tensor, condition: Tensor) -> None:
         expected = (x_t.shape[0], self.condition_channels, *x_t.shape[2:])
         if x_t.ndim != 4 or x_t.shape[1] != self.latent_channels:
-            raise ValueError(f"x_t must be (b, {self.latent_channels}, h, w), got {tuple(x_t.shape)}")
+            raise ValueError(f"x_t: expected (b, {self.latent_channels}, h, w), got {tuple(x_t.shape)}")
         if condition.shape != expected:
-            raise ValueError(f"condition must be {expected} for x_t {tuple(x_t.shape)}, got {tuple(condition.shape)}")
+            raise ValueError(f"condition: expected {expected} for x_t {tuple(x_t.shape)}, got {tuple(condition.shape)}")
         if x_t.shape[2] % self.multiple or x_t.shape[3] % self.multiple:
-            raise ValueError(f"x_t must have height and width in multiples of {self.multiple}, got {tuple(x_t.shape)}")
+            raise ValueError(f"x_t: expected height and width in multiples of {self.multiple}, got {tuple(x_t.shape)}")
 
 
 class Level(nn.Module):
@@ -252,7 +252,7 @@ class TimeEmbedding(nn.Module):
         """t (b,) or one number, x_t (b, …) for batch size and device -> (b, channels)."""
         t = torch.as_tensor(t, device=x_t.device).float()
         if t.numel() != 1 and t.shape != x_t.shape[:1]:
-            raise ValueError(f"t must be one number or ({x_t.shape[0]},) like x_t's batch, got {tuple(t.shape)}")
+            raise ValueError(f"t: expected one number or ({x_t.shape[0]},) like x_t's batch, got {tuple(t.shape)}")
         t = t.reshape(-1).expand(x_t.shape[0])
         half = self.sinusoids // 2
         # in float32 whatever the network's precision: half precision can't tell t = 999 from t = 998
@@ -264,10 +264,10 @@ class TimeEmbedding(nn.Module):
 
 def _check_arguments(channels: tuple[int, ...], blocks: int, attention_levels: tuple[int, ...], groups: int) -> None:
     if not channels or any(c <= 0 or c % groups for c in channels):
-        raise ValueError(f"channels must be positive multiples of norm_groups={groups}, got {channels}")
+        raise ValueError(f"channels: expected positive multiples of norm_groups={groups}, got {channels}")
     if channels[0] % 2 or channels[0] < 4:
-        raise ValueError(f"channels[0] must be even and at least 4 for the timestep's sinusoids, got {channels[0]}")
+        raise ValueError(f"channels[0]: expected an even number of at least 4, for sinusoids, got {channels[0]}")
     if blocks < 1:
-        raise ValueError(f"blocks_per_level must be at least 1, got {blocks}")
+        raise ValueError(f"blocks_per_level: expected at least 1, got {blocks}")
     if any(not 0 <= i < len(channels) for i in attention_levels):
         raise ValueError(f"attention_levels must lie in 0…{len(channels) - 1}, got {attention_levels}")

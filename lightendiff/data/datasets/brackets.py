@@ -58,7 +58,7 @@ class Brackets(Source):
         weight: float = 1.0,
     ) -> None:
         if target not in ("reference", "frames"):
-            raise ValueError(f"target must be 'reference' or 'frames', got {target!r}")
+            raise ValueError(f"target: expected 'reference' or 'frames', got {target!r}")
         self.root, self.scenes, self.exclude = Path(root), scenes, list(exclude)
         self.dark_mean, self.target, self.cached = dark_mean, target, cached
         self.blend, self.ignore_detail, self.weight = blend, ignore_detail, weight

@@ -30,7 +30,7 @@ class SelfMade(Source):
         weight: float = 1.0,
     ) -> None:
         if count < 1 or min(size) < 1:
-            raise ValueError(f"count and size must be positive, got {count} and {tuple(size)}")
+            raise ValueError(f"count and size: expected positive numbers, got {count} and {tuple(size)}")
         self.count, self.size, self.seed, self.darken = count, (int(size[0]), int(size[1])), seed, darken
         self.validates, self.weight = not darken, weight
         self._samples: list[Sample] = []

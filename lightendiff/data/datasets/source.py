@@ -63,10 +63,10 @@ class Mixture(Source):
         weights = own if weights is None else list(weights)
         if not sources or len(weights) != len(sources):
             raise ValueError(
-                f"weights must have one entry for each of the {len(sources)} sources (≥ 1), got {len(weights)}"
+                f"weights: expected one entry for each of the {len(sources)} sources (≥ 1), got {len(weights)}"
             )
         if min(weights) < 0 or sum(weights) <= 0:
-            raise ValueError(f"weights must be ≥ 0 with a positive sum, got {weights}")
+            raise ValueError(f"weights: expected numbers ≥ 0 with a positive sum, got {weights}")
         self.sources, self.weights, self.weight = list(sources), weights, weight
         self._cumulative = np.cumsum(weights) / np.sum(weights)
         self.validates = all(source.validates for source in self.sources)
