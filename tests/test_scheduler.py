@@ -647,7 +647,7 @@ def test_plain_tuple():
         ({"beta_end": 2}, ValueError, "beta_end: expected between 0 and 1.0, got 2"),
         ({"beta_end": "2"}, TypeError, "beta_end: expected a number, got '2'"),
         ({"clip_sample": "no"}, TypeError, "clip_sample: expected True or False, got 'no'"),
-        ({"clip_sample_range": float("nan")}, ValueError, "clip_sample_range .* got nan"),
+        ({"clip_sample_range": float("nan")}, ValueError, "clip_sample_range: .* got nan"),
         ({"dynamic_thresholding_ratio": 1.1}, ValueError, "dynamic_thresholding_ratio: expected from 0 to 1, got 1.1"),
         ({"trained_betas": [0.1, 0.2]}, ValueError, r"trained_betas: expected 1000.*\(2,\)"),
         ({"num_train_timesteps": 2, "trained_betas": [0.1, 1.2]}, ValueError, r"between 0 and 1, got 0.1 … 1.2"),
