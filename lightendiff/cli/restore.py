@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 from ..files.locations import located, why
 from ..files.storage import make_folder
-from .arguments import build_parser
+from .arguments import build_parser, file_limits
 from .loading import FAILED, ended_by, load_restore
 from .messages import never_fail
 from .outputs import folders, names_picture, planned, settle
@@ -106,7 +106,8 @@ def _run(args: argparse.Namespace, error: Callable[[str], NoReturn]) -> int | No
                 format=args.format,
                 quality=args.quality,
                 compare=args.compare,
-                max_pixels=int(args.max_megapixels * 1e6),
+                **file_limits(args),
+                check=restore.check(int(args.max_megapixels * 1e6)),
                 failed=failed,
                 done=bar.update,
             )

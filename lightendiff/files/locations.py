@@ -62,6 +62,11 @@ class RemotePath:
             content: bytes = self.fs.cat_file(self.path)
             return content
 
+    def size(self) -> int:
+        """Bytes, or 0 where the store doesn't say."""
+        with one_kind_of_error():
+            return self.fs.info(self.path).get("size") or 0
+
     def __str__(self) -> str:
         address: str = self.fs.unstrip_protocol(self.path)
         return address

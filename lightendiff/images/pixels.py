@@ -14,19 +14,13 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageCms
 
+from ..limits import check_pixels
 from .picture import Picture
 
 CONVERTED = ("CMYK", "LAB", "YCbCr", "HSV")  # modes of images whose pixels become sRGB here
 Mend = Callable[[bytes, Callable[[bytes], Image.Image]], Image.Image | None]
 _LIMIT_LOCK = threading.Lock()
 _limit_users, _pillow_limit = 0, Image.MAX_IMAGE_PIXELS
-
-
-def check_size(width: int, height: int, max_pixels: int) -> None:
-    """ValueError if there are more than max_pixels."""
-    if width * height > max_pixels:
-        limit = f"the limit of {max_pixels:,} pixels; it can be raised for files you trust"
-        raise ValueError(f"{width}×{height} is more than {limit}")
 
 
 @contextlib.contextmanager
@@ -55,7 +49,7 @@ def loaded(data: bytes, max_pixels: int, *decoders: str, mend: Mend | None = Non
     with contextlib.ExitStack() as stack:
         with _without_pillow_limit():
             image: Image.Image = stack.enter_context(Image.open(io.BytesIO(data), formats=decoders))
-            check_size(*image.size, max_pixels)
+            check_pixels(*image.size, max_pixels)
             try:
                 image.load()
             except OSError as error:
@@ -133,7 +127,7 @@ def _to_srgb(image: Image.Image) -> Image.Image:
     profile = image.info.get("icc_profile")
     with contextlib.suppress(ImageCms.PyCMSError, OSError):  # no usable profile: the plain formula has to do
         lab = ImageCms.createProfile("LAB") if image.mode == "LAB" else None
-        source = io.BytesIO(profile) if profile else lab
+        source = io.BytesIO(profile) if isinstance(profile, bytes) and profile else lab
         if source is not None:
             converted = ImageCms.profileToProfile(image, source, ImageCms.createProfile("sRGB"), outputMode="RGB")
             if converted is not None:

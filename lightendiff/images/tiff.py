@@ -13,10 +13,11 @@ import zlib
 import numpy as np
 from PIL import Image, TiffImagePlugin, UnidentifiedImageError
 
+from ..limits import check_pixels
 from .decoding import fitting_profile
 from .exif import directory_entries, reset_orientation, valid_dpi
 from .picture import Picture
-from .pixels import CONVERTED, check_size, decode_deep, decoded, kept_profile, loaded, split_alpha, supported
+from .pixels import CONVERTED, decode_deep, decoded, loaded, split_alpha, supported
 from .tiff_samples import samples
 from .xmp import plain_xmp
 
@@ -48,7 +49,7 @@ def read(data: bytes, max_pixels: int) -> tuple[Picture, int]:
         data = _with_bytes(data, _XMP)
     if _is_raw(data, tags):  # its first page is a thumbnail
         raise ValueError("a RAW photo: those are known by the extension of their file's name, such as .dng or .nef")
-    check_size(int(tags[256]), int(tags[257]), max_pixels)
+    check_pixels(int(tags[256]), int(tags[257]), max_pixels)
     notes = ["only the first page is restored"] if tags.next else []
     srgb = False
     bits, count = max(tags.get(_BITS, (1,))), tags.get(_SAMPLES, 1)
@@ -121,7 +122,8 @@ def _plain_pixels(
     """Pixels that Pillow reads, or else their samples; the profile; whether the colours were converted to sRGB."""
     try:
         with loaded(data, max_pixels, "TIFF") as image:
-            return decoded(image, notes), kept_profile(image), image.mode in CONVERTED
+            converted = image.mode in CONVERTED
+            return decoded(image, notes), b"" if converted else _tag_bytes(tags, _ICC, notes), converted
     except UnidentifiedImageError:
         array = samples(data, tags)
     kind, count = tags.get(_PHOTOMETRIC), array.shape[2]
