@@ -13,7 +13,8 @@ from pathlib import Path
 import psutil
 
 MAX_PIXELS = 300_000_000  # larger pictures are taken for decompression bombs; the largest phone cameras make 200 MP
-MAX_BYTES = 1_000_000_000  # of a file
+MAX_BYTES = 500_000_000  # of a file
+MAX_UNKNOWN = 100_000_000  # of a file whose header isn't understood
 MAX_FRAME = 100_000_000  # pixels of a video's frame; 8K has 33 million
 BYTES_A_PIXEL = 8  # of a file, where so many pixels make it larger than that: RGBA of 16 bit
 WORK = 2  # times the limit of pixels that the networks may see, with padding and the borders of windows
@@ -38,12 +39,16 @@ def check_pixels(width: int, height: int, max_pixels: int) -> None:
         )
 
 
-def check_bytes(size: int, pixels: int, max_bytes: int | None) -> None:
-    """TooLarge if a file of `size` bytes is larger than max_bytes, by default MAX_BYTES or what its pixels take."""
-    limit = max(MAX_BYTES, BYTES_A_PIXEL * pixels) if max_bytes is None else max_bytes
-    if size > limit:
+def most_bytes(pixels: int) -> int:
+    """Of a file that has so many pixels, where no other limit is given."""
+    return max(MAX_BYTES, BYTES_A_PIXEL * pixels)
+
+
+def check_bytes(size: int, max_bytes: int) -> None:
+    """TooLarge if a file of `size` bytes is larger than that."""
+    if size > max_bytes:
         raise TooLarge(
-            f"a file of {size / 1e6:,.0f} MB is more than the limit of {limit / 1e6:,.0f} MB; "
+            f"a file of {size / 1e6:,.0f} MB is more than the limit of {max_bytes / 1e6:,.0f} MB; "
             "--max-megabytes (max_bytes) raises it"
         )
 

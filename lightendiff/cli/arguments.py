@@ -112,7 +112,7 @@ def build_parser(parser: argparse.ArgumentParser | None = None) -> argparse.Argu
         "--max-megabytes",
         metavar="N",
         type=number(float, 0, 1e9),
-        help="refuse larger files (default: 1000, or 8 bytes a pixel if that's more)",
+        help="refuse larger files (default: 500, or 8 bytes a pixel if that's more)",
     )
     add_restoration(parser)
     add_loading(parser)

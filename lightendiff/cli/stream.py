@@ -19,7 +19,7 @@ from ..files.locations import Location, located
 from ..images import FORMATS, ImageError, Picture, decode_picture, encode_picture, read_picture, shown, write_picture
 from ..images.formats import written_as
 from ..images.reading import Check
-from ..limits import BYTES_A_PIXEL, MAX_BYTES
+from ..limits import most_bytes
 from .arguments import file_limits
 from .outputs import STREAM, names_picture
 
@@ -101,7 +101,7 @@ def _check(args: argparse.Namespace, error: Callable[[str], NoReturn]) -> None:
 def _read(args: argparse.Namespace, check: Check) -> Picture:
     limits = file_limits(args)
     if args.input[0] == STREAM:
-        most = limits["max_bytes"] or max(MAX_BYTES, BYTES_A_PIXEL * limits["max_pixels"])
+        most = limits["max_bytes"] or most_bytes(limits["max_pixels"])
         return decode_picture(sys.stdin.buffer.read(most + 1), _INPUT, check=check, **limits)
     return read_picture(args.input[0], check=check, **limits)
 

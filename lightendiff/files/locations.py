@@ -108,6 +108,11 @@ def located(given: str | os.PathLike[str] | RemotePath) -> Location:
     return RemotePath(fs, path)
 
 
+def shown(text: object) -> str:
+    """A path, an address or a message as one printable line, whatever characters or undecodable bytes are in it."""
+    return "".join(letter if letter.isprintable() else "?" for letter in str(text))
+
+
 def why(error: Exception) -> str:
     """What went wrong with a file, as one line for the user."""
     said = error.strerror if isinstance(error, OSError) and error.strerror else str(error)

@@ -22,12 +22,13 @@ _JPEG_BITS = 64  # pixels that a bit of a JPEG's stands for, at most: one of a b
 _FEWEST, _MISSING = 64, 10  # rows, or else this part of a picture, that may be missing; see `mending`
 _MOST_CHUNKS = 500_000  # of a PNG
 _MOST_SEGMENTS = 10_000  # of a JPEG, before its pixels
-_MOST_SCANS = 30_000_000_000  # pixels that a progressive JPEG's scans go over: 100 times 300 megapixels
-_FEW_SCANS, _SCAN = 100, 10  # those that no picture is refused for, and the bytes that one has at least
+_MOST_SCANS = 3_000_000_000  # pixels that a progressive JPEG's scans go over: 10 times 300 megapixels
+_FEW_SCANS, _SCAN = 30, 10  # those that no picture is refused for, and the bytes that one has at least
 _MOST_VALUES = 2**20  # of a TIFF's tag that holds numbers
 _MOST_PAGES = 1000  # that are looked through for one of full size
 _CROPPED = 64  # pixels, of the blocks that HEIC and AVIF are compressed in
-_PROLOGUE = 4_000_000  # bytes of comments before a GIF's picture
+_PROLOGUE = 2_000_000  # bytes of comments before a GIF's picture
+_MOST_RUNS = 10_000_000  # bytes of a BMP's, which Pillow decodes in Python
 _TIFF_SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}
 _TIFF_RATIOS = {1: 1, 5: 4096, 8: _DEFLATE, 32773: 128, 32946: _DEFLATE}  # by compression
 _BLOCKS_OF_BYTES = (1, 2, 7)
@@ -71,6 +72,22 @@ def header_of(row: Format, file: BinaryIO, size: int) -> Header | None:
         return read(file, size)
     except (struct.error, EOFError, IndexError):  # cut off, which decoders say in their own words
         return None
+
+
+def check_rest(row: Format, header: Header, file: BinaryIO, size: int) -> None:
+    """ValueError if a JPEG has so many scans, each of which goes over all pixels, however short it is."""
+    most = max(_FEW_SCANS, _MOST_SCANS // max(1, header.width * header.height))
+    if row.name != "JPEG" or size < most * _SCAN:
+        return
+    count, kept = 0, b""
+    file.seek(0)
+    while count <= most:
+        block = file.read(2**20)
+        if not block:
+            return
+        count += (kept + block).count(b"\xff\xda")
+        kept = block[-1:]
+    raise ValueError(f"a JPEG of {header.width}×{header.height} pixels in more than {most:,} scans")
 
 
 def _rows(height: int) -> int:
@@ -117,8 +134,11 @@ def _jpeg(file: BinaryIO, size: int) -> Header:
     file.seek(2)
     for _ in range(_MOST_SEGMENTS):
         mark, code = _take(file, "BB")
-        if mark != 0xFF:
-            raise struct.error
+        if mark != 0xFF:  # not a marker: decoders pass over zeros
+            if mark or code not in (0, 0xFF):
+                raise struct.error
+            file.seek(-1, io.SEEK_CUR)
+            continue
         while code == 0xFF:
             (code,) = _take(file, "B")
         if code == 0xD8 or 0xD0 <= code <= 0xD7 or code == 0x01:
@@ -126,24 +146,11 @@ def _jpeg(file: BinaryIO, size: int) -> Header:
         (length,) = _take(file, ">H")
         if 0xC0 <= code <= 0xCF and code not in (0xC4, 0xC8, 0xCC):
             _, height, width = _take(file, ">BHH")
-            _check_scans(file, size, width * height)
             return Header(width, height, 4, size, width * _rows(height) / _JPEG_BITS / 8)
         if code in (0xD9, 0xDA):
             raise struct.error
         file.seek(length - 2, io.SEEK_CUR)
     raise ValueError(f"damaged: more than {_MOST_SEGMENTS:,} segments before the pixels")
-
-
-def _check_scans(file: BinaryIO, size: int, pixels: int) -> None:
-    """Each scan goes over the whole picture, however short it is."""
-    most, count, kept = max(_FEW_SCANS, _MOST_SCANS // max(1, pixels)), 0, b""
-    if size < most * _SCAN:
-        return
-    while block := file.read(2**20):
-        count += (kept + block).count(b"\xff\xda")
-        kept = block[-1:]
-        if count > most:
-            raise ValueError(f"a JPEG of more than {most:,} scans")
 
 
 def _webp(file: BinaryIO, size: int) -> Header:
@@ -163,19 +170,18 @@ def _webp(file: BinaryIO, size: int) -> Header:
 def _gif(file: BinaryIO, size: int) -> Header:
     file.seek(6)
     width, height, flags = _take(file, "<HHB2x")
-    at = 13 + (3 << (flags & 7) + 1 if flags & 0x80 else 0)
-    file.seek(at)
-    head = file.read(_PROLOGUE)
-    at = 0
-    while head[at] == 0x21:  # extensions, comments among them, in sub-blocks
-        at += 2
-        while head[at]:
-            at += 1 + head[at]
-            if at >= _PROLOGUE:
-                raise ValueError(f"damaged: more than {_PROLOGUE:,} bytes before the picture")
+    file.seek(13 + (3 << (flags & 7) + 1 if flags & 0x80 else 0))
+    head, at = file.read(_PROLOGUE), 0
+    while at < len(head) and head[at] != 0x2C:  # an image
         at += 1
-        if at >= len(head):
-            raise EOFError
+        if head[at - 1] != 0x21:  # neither an extension, a comment for example
+            continue
+        at += 1
+        while at < len(head) and head[at]:  # sub-blocks
+            at += 1 + head[at]
+        at += 1
+    if at >= _PROLOGUE:
+        raise ValueError(f"damaged: more than {_PROLOGUE:,} bytes before the picture")
     return Header(width, height)
 
 
@@ -183,6 +189,8 @@ def _bmp(file: BinaryIO, size: int) -> Header:
     file.seek(14)
     (header,) = _take(file, "<I")
     width, height = _take(file, "<HH" if header == 12 else "<ii")
+    if header > 12 and size > _MOST_RUNS and _take(file, "4xI")[0] in (1, 2):
+        raise ValueError(f"a BMP of more than {_MOST_RUNS // 10**6} MB in run-length encoding: save it as PNG")
     return Header(abs(width), abs(height))
 
 

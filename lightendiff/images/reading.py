@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import BinaryIO
 
 from ..files.locations import RemotePath, located
-from ..limits import MAX_PIXELS, check_bytes, check_memory, check_pixels
+from ..limits import MAX_BYTES, MAX_PIXELS, MAX_UNKNOWN, check_bytes, check_memory, check_pixels, most_bytes
 from .formats import Format, format_of, titles
-from .headers import header_of
+from .headers import check_rest, header_of
 from .picture import ImageError, Picture, reason, shown
 from .pixels import turned
 from .xmp import upright_xmp
@@ -32,13 +32,15 @@ class _Limits:
         """ValueError if a file is more than may be taken, by its header."""
         header = header_of(row, file, size)
         if header is None:
-            check_bytes(size, 0, self.max_bytes)
+            has_none = row.recognised is None  # that we know of; its decoder reads it
+            check_bytes(size, self.max_bytes or (MAX_BYTES if has_none else MAX_UNKNOWN))
             return
         check_pixels(header.width, header.height, self.max_pixels)
         header.check()
-        check_bytes(size, header.width * header.height, self.max_bytes)
-        check_memory(header.width, header.height, header.memory)
+        check_bytes(size, self.max_bytes or most_bytes(header.width * header.height))
         self.check(header.height, header.width)
+        check_memory(header.width, header.height, header.memory)
+        check_rest(row, header, file, size)
 
 
 def read_picture(
@@ -55,14 +57,14 @@ def read_picture(
     may be an address of a remote file, as in `locations`.
 
     A file that is too large is refused by its header, before the rest is read: by pixels; by bytes, where None is a
-    gigabyte, or 8 bytes a pixel if that's more; by the memory that decoding takes, if less is free; and by
+    500 MB, or 8 bytes a pixel if that's more; by the memory that decoding takes, if less is free; and by
     check(height, width), as stored, which raises a ValueError.
     Raises ImageError when the file is missing, damaged, of another kind, or too large.
     """
     try:
         location, limits = located(path), _Limits(max_pixels, max_bytes, check)
         if isinstance(location, RemotePath):
-            check_bytes(location.size(), max_pixels, max_bytes)
+            check_bytes(location.size(), max_bytes or most_bytes(max_pixels))
             return _held(location.read_bytes(), str(path), limits)
         return _decode(_content(location, limits), str(path), max_pixels)
     except Exception as error:  # decoders raise nearly anything on damaged files
