@@ -18,6 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
+from ..files.locations import shown
+from ..files.locks import only_one
 from ..runtime.extras import needing
 from .arguments import FORMATS, add_loading, add_restoration
 from .loading import load_restore
@@ -179,13 +181,13 @@ def _table(path: str | None, measures: dict[str, Measure]) -> Iterator[Callable[
         return
     names = ["psnr", "ssim", "delta_e", *measures]
     Path(path).parent.mkdir(parents=True, exist_ok=True)
-    with open(path, "w", newline="", encoding="utf-8") as file:
+    with only_one(Path(path)), open(path, "w", newline="", encoding="utf-8", errors="replace") as file:
         writer = csv.writer(file)
         writer.writerow(["picture", *names, *(f"{name}_brightness_matched" for name in names), "seconds"])
 
         def write(row: Measured) -> None:
             cells = [values[name] for values in (row.plain, row.matched) for name in names]
-            writer.writerow([row.name, *("" if c is None else f"{c:.6g}" for c in cells), f"{row.seconds:.3f}"])
+            writer.writerow([shown(row.name), *("" if c is None else f"{c:.6g}" for c in cells), f"{row.seconds:.3f}"])
             file.flush()
 
         yield write
