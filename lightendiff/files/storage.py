@@ -86,13 +86,31 @@ def _walk_local(
         entered.add(known)
         return new
 
-    for folder, folders, files in os.walk(root, onerror=lambda e: failed(e.filename, why(e)), followlinks=True):
+    waiting = [(root, Path())]  # a stack, since folders may lie in each other more deeply than calls may
+    while waiting:
+        folder, below = waiting.pop()
+        folders, files = list[str](), list[str]()
+        try:
+            with os.scandir(folder) as entries:
+                for entry in entries:
+                    (folders if _is_folder(entry) else files).append(entry.name)
+        except OSError as error:
+            failed(str(folder), why(error))
+            continue
         new = sorted(name for name in folders if name[0] != "." and is_new(os.path.join(folder, name)))
-        if not recursive:
+        if recursive:
+            waiting += [(folder / name, below / name) for name in reversed(new)]
+        else:
             for name in new:
                 left_out(f"{name}/")
-        folders[:] = new if recursive else []
-        yield Path(folder), Path(folder).relative_to(root), files
+        yield folder, below, files
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    """Links to folders, too; False where a link leads nowhere or to itself."""
+    with contextlib.suppress(OSError):
+        return entry.is_dir()
+    return False
 
 
 def _walk_remote(
@@ -155,7 +173,11 @@ def ignores_case(folder: Location) -> bool:
 def make_folder(location: Location) -> None:
     """Make a folder and those above it, where the file system has any."""
     if not isinstance(location, RemotePath):
-        location.mkdir(parents=True, exist_ok=True)
+        missing = [location]
+        while not missing[-1].parent.is_dir() and missing[-1].parent != missing[-1]:
+            missing.append(missing[-1].parent)
+        for folder in reversed(missing):  # pathlib's way calls itself for each
+            folder.mkdir(exist_ok=True)
     elif _renames(location.fs):
         with one_kind_of_error():
             location.fs.makedirs(location.path, exist_ok=True)
