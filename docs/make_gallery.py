@@ -75,6 +75,15 @@ def make(photo: Photo, data: bytes, pipe: LightenPipeline, folder: Path) -> None
         picture.save(folder / f"{photo.name}_{end}.jpg", quality=92, subsampling=0)
 
 
+def error_of(photo: Photo, folder: Path | None, pipe: LightenPipeline) -> str:
+    """What prevented it that the photo's pictures were made, or nothing."""
+    try:
+        make(photo, fetch(photo, folder), pipe, PICTURES)
+    except (OSError, ValueError) as error:
+        return f"failed: {photo.name}: {error}"
+    return ""
+
+
 def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description="Make the pictures of docs/gallery.md.")
     parser.add_argument("--photos", metavar="FOLDER", type=Path, help="take the photos from here, download nothing")
@@ -83,16 +92,11 @@ def build_parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     args = build_parser().parse_args(argv)
-    photos, failed = read_list(), 0
-    pipe = LightenPipeline.from_pretrained()
-    for photo in photos:
-        try:
-            make(photo, fetch(photo, args.photos), pipe, PICTURES)
-        except (OSError, ValueError) as error:
-            print(f"failed: {photo.name}: {error}", file=sys.stderr)
-            failed += 1
-    print(f"{len(photos) - failed} of {len(photos)} photos are in {PICTURES}")
-    return int(failed > 0)
+    photos, pipe = read_list(), LightenPipeline.from_pretrained()
+    errors = [error for photo in photos if (error := error_of(photo, args.photos, pipe))]
+    print(*errors, sep="\n", end="\n" if errors else "", file=sys.stderr)
+    print(f"{len(photos) - len(errors)} of {len(photos)} photos are restored")
+    return int(bool(errors))
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """What mkdocs.yml needs beside its plugins: pages for files outside of docs/, and the photos of the gallery.
 
-The documents link to files of the repository by relative paths, which a forge follows. On the site such a file becomes a
-page under repository/: Markdown as it is, anything else as a listing. Links are turned to where they lead there.
+The documents link to files of the repository by relative paths, which a forge follows. On the site such a file becomes
+a page under repository/: Markdown as it is, anything else as a listing. Links are turned to where they lead there.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from mkdocs.structure.pages import Page
 
 ROOT = Path(__file__).parents[1]
 # A fenced block or a code span, which are left alone, or the target of a link.
-LINK = re.compile(r"^```.*?^```|`[^`\n]*`|(?<=\]\()(?P<path>[^)#\s:]+)", re.M | re.S)
+LINK = re.compile(r"^```.*?^```|`[^`\n]*`|(?<=\]\()(?P<path>[^)#\s:]+)(?=[)#\s])", re.M | re.S)
 LANGUAGES = {".py": "python", ".yaml": "yaml", ".toml": "toml", ".json": "json"}
 
 PHOTOS = "gallery.yaml"
