@@ -30,7 +30,8 @@ def tried(kind: str, count: int, folder: Path) -> list[str]:
     first = 0
     while first < count and len(wrong) < MOST_REPORTED:
         line = [sys.executable, str(Path(__file__).with_name("fuzzing.py")), kind, str(first), str(count - first)]
-        done = subprocess.run([*line, str(folder)], capture_output=True, text=True, errors="replace")
+        quiet = os.environ | {"OPENCV_LOG_LEVEL": "SILENT"}  # as the command line has it
+        done = subprocess.run([*line, str(folder)], env=quiet, capture_output=True, text=True, errors="replace")
         at = first
         for entry in map(json.loads, done.stdout.splitlines()):
             at = entry.get("begins", at)
@@ -39,6 +40,8 @@ def tried(kind: str, count: int, folder: Path) -> list[str]:
                 wrong += [f"{kind} {at}: {entry['wrong']}"] if entry["wrong"] else []
         if done.returncode:  # it began a case, and hasn't ended it
             wrong.append(f"{kind} {at}: ended with {done.returncode}: {done.stderr[-2000:]}")
+        elif done.stderr:
+            wrong.append(f"{kind}: native libraries print {done.stderr[-2000:]}")
         first = at + 1
     assert not wrong, "\n".join(wrong)
     return outcomes

@@ -13,8 +13,8 @@ from .locks import only_one
 def replace_files(contents: Mapping[Path, bytes | memoryview]) -> None:
     """Write every file beside the old one and wait for the disk; then rename them into place, in the order given.
 
-    Of two that write the same file at a time the second is refused. What a killed one leaves is a hidden `.NAME.tmp`, which the next write
-    takes over.
+    Of two that write the same file at a time the second is refused. What a killed one leaves is a hidden `.NAME.tmp`,
+    which the next write takes over.
 
     Args:
         contents: by path; the folders exist.

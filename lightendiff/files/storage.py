@@ -80,8 +80,8 @@ def _walk_local(
 ) -> Iterator[tuple[Path, Path, list[str]]]:
     entered = {None, identity(root), identity(leave_out)}
 
-    def is_new(folder: str) -> bool:
-        known = identity(Path(folder))
+    def is_new(folder: Path) -> bool:
+        known = identity(folder)
         new = known not in entered
         entered.add(known)
         return new
@@ -97,12 +97,12 @@ def _walk_local(
         except OSError as error:
             failed(str(folder), why(error))
             continue
-        new = sorted(name for name in folders if name[0] != "." and is_new(os.path.join(folder, name)))
+        new = [path for path in map(folder.joinpath, sorted(folders)) if path.name[0] != "." and is_new(path)]
         if recursive:
-            waiting += [(folder / name, below / name) for name in reversed(new)]
+            waiting += [(path, below / path.name) for path in reversed(new)]
         else:
-            for name in new:
-                left_out(f"{name}/")
+            for path in new:
+                left_out(f"{path.name}/")
         yield folder, below, files
 
 

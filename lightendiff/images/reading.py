@@ -16,6 +16,7 @@ from .formats import Format, format_of, titles
 from .headers import check_rest, header_of
 from .picture import ImageError, Picture, reason, shown
 from .pixels import turned
+from .quiet import silence_libtiff
 from .xmp import upright_xmp
 
 Check = Callable[[int, int], object]  # (height, width), which raises ValueError where the picture is too large
@@ -116,6 +117,8 @@ def _decode(data: bytes, name: str, max_pixels: int) -> Picture:
     if not data:
         raise ValueError("the file is empty")
     row = _recognised(data[:_BEGINNING], name)
+    if row.name == "TIFF":
+        silence_libtiff()
     picture: Picture
     orientation: int
     picture, orientation = row.codec().read(data, max_pixels)

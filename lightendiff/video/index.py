@@ -1,4 +1,4 @@
-"""The index of an MP4 or MOV file, held against the file before FFmpeg makes an entry in memory of all that it claims."""
+"""The index of an MP4 or MOV file, held against the file before FFmpeg makes an entry in memory of each sample."""
 
 from __future__ import annotations
 
