@@ -162,7 +162,7 @@ def test_pipes_and_devices_are_not_waited_for(tmp_path: Path) -> None:
 def test_what_decoding_takes_is_held_against_what_is_free(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "_LITTLE", 0)
     monkeypatch.setattr(limits, "free_memory", lambda: 50_000.0)
-    with pytest.raises(ImageError, match="64×48 takes about 0.0 GB of memory to decode, and 0.0 GB are free"):
+    with pytest.raises(ImageError, match=r"64×48 takes about 0\.0 GB of memory to decode, and 0\.0 GB are free"):
         decode_picture(saved("PNG"), "a.png")
 
 

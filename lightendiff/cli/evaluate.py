@@ -135,7 +135,7 @@ def evaluate(args: argparse.Namespace, error: Callable[[str], NoReturn]) -> int:
     how = "compared as they are"
     if not args.as_is:
         seconds = statistics.median(row.seconds for row in rows)
-        how = f"restored with {args.weights or 'the shipped weights'}, {seconds:.3f} s each (median)"
+        how = f"restored with {shown(args.weights) if args.weights else 'the shipped weights'}, {seconds:.3f} s each (median)"
     print(summary(rows, measures, how), flush=True)
     if args.sheet:
         save_sheet(args.sheet, sheet(rows, pairs, answer, restored=not args.as_is))

@@ -13,7 +13,7 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, NoReturn
 
-from ..files.locations import located, why
+from ..files.locations import located, shown, why
 from ..files.storage import make_folder
 from .arguments import build_parser, file_limits
 from .loading import FAILED, ended_by, load_restore
@@ -90,7 +90,9 @@ def _run(args: argparse.Namespace, error: Callable[[str], NoReturn]) -> int | No
     if plan.left_out:
         say(f"left out: {_left_out(plan.left_out)}")
     if plan.skipped and (others := others_options(args, folders(args))):
-        say(f"note: of those skipped, some were made with other options ({'; '.join(others)}), and stay as they are")
+        say(
+            f"note: of those skipped, some were made with other options ({shown('; '.join(others))}), and stay as they are"
+        )
     summary = Summary()
     if plan.jobs:
         if args.output is not None:
@@ -133,7 +135,7 @@ def _left_out(counts: Mapping[str, int]) -> str:
     ways = {
         "folders": "entered with --recursive",
         "videos": "restored by `lightendiff video`",
-        "other files": "of other kinds, or links that lead nowhere; a picture among them may work if it's named",
+        "other files": "of other kinds, pipes, or links that lead nowhere; a picture among them may work if it's named",
     }
     return "; ".join(
         f"{counts[kind]} {kind if counts[kind] > 1 else kind[:-1]} ({way})"
@@ -154,8 +156,6 @@ def _share(error: Callable[[str], NoReturn]) -> tuple[int, int]:
 
 
 def _report(summary: Summary, say: Callable[[str], None], who: str) -> None:
-    from ..images import shown
-
     for note, sources in summary.notes.items():
         others = f" and {len(sources) - 1} more" if len(sources) > 1 else ""
         say(f"note: {note}: {shown(sources[0])}{others}")
