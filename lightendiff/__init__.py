@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from .diffusion.pipeline import DDIMPipeline
     from .diffusion.scheduler import DDIMScheduler
     from .pipeline import LightenPipeline
+    from .progress import Stopped
     from .restorer import Restorer
 
 __version__ = "0.1.0"
@@ -18,9 +19,10 @@ _PUBLIC = {
     "DDIMScheduler": "diffusion.scheduler",
     "LightenPipeline": "pipeline",
     "Restorer": "restorer",
+    "Stopped": "progress",
 }
 
-__all__ = ["DDIMPipeline", "DDIMScheduler", "LightenPipeline", "Restorer", "__version__"]
+__all__ = ["DDIMPipeline", "DDIMScheduler", "LightenPipeline", "Restorer", "Stopped", "__version__"]
 
 
 def __getattr__(name: str) -> Any:
@@ -28,3 +30,7 @@ def __getattr__(name: str) -> Any:
     if name in _PUBLIC:
         return getattr(importlib.import_module(f".{_PUBLIC[name]}", __name__), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

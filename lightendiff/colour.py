@@ -13,6 +13,8 @@ keeps the luminance Y, and whatever is averaged over has the colour of the dark 
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -74,15 +76,20 @@ def correct(dark: Tensor, restored: Tensor) -> Tensor:
     return to_code(out)[..., :height, :width].clamp(0.0, 1.0)
 
 
-def correct_in_strips(dark: Tensor, restored: Tensor, pixels: int) -> Tensor:
+def correct_in_strips(
+    dark: Tensor, restored: Tensor, pixels: int, done: Callable[[int], object] = lambda rows: None
+) -> Tensor:
     """What `correct` makes of pictures whose sides are multiples of `BLOCK`, in strips of some `pixels` at a time.
 
-    It bounds the memory. Without gradients, `restored` is overwritten with the result.
+    It bounds the memory. Without gradients, `restored` is overwritten with the result. `done` is told the rows of each
+    strip.
     """
     height, width = dark.shape[2:]
     rows = max(1, pixels // (BLOCK * width)) * BLOCK
     if rows >= height or (torch.is_grad_enabled() and (dark.requires_grad or restored.requires_grad)):
-        return correct(dark, restored)
+        corrected = correct(dark, restored)
+        done(height)
+        return corrected
     above = restored[:, :, :0]
     for top in range(0, height, rows):
         bottom = min(height, top + rows)
@@ -90,6 +97,7 @@ def correct_in_strips(dark: Tensor, restored: Tensor, pixels: int) -> Tensor:
         strip = torch.cat([above, restored[:, :, top:last]], dim=2)
         above = strip[:, :, max(0, bottom - REACH) - first : bottom - first].clone()  # before it is overwritten
         restored[:, :, top:bottom] = correct(dark[:, :, first:last], strip)[:, :, top - first : bottom - first]
+        done(bottom - top)
     return restored
 
 

@@ -16,6 +16,7 @@ from torch import Tensor
 from .diffusion.options import MAX_EXPOSURE, Sampling, checked_integer, checked_number
 from .diffusion.sampling import Callback as StepCallback
 from .diffusion.scheduler import Generators
+from .progress import Progress, Rising
 from .restorer import Adjust, Restorer
 from .runtime import memory, retry
 from .runtime.compile import Backend, compile_networks
@@ -180,6 +181,7 @@ class LightenPipeline:
         batch_size: int = 1,
         tile: int | None = None,
         max_memory: float | None = None,
+        progress: Progress | None = None,
     ) -> ImageT:
         """Restore a picture, or a list of them.
 
@@ -229,6 +231,9 @@ class LightenPipeline:
                 of the machine, including what the process held when the pipeline was made. Windows become as large as
                 that allows. By an estimate that is meant to be an upper bound, measured on a CPU with the package's
                 own architecture.
+            progress: called with the share of the work that is done, of all pictures, in (0, 1]: after each window that
+                is encoded or decoded, each sampling step and each strip of colours. It never falls and ends with 1.
+                What it raises, `lightendiff.Stopped` for example, ends the call and reaches the caller.
 
         Returns:
             The type that came in.
@@ -251,6 +256,7 @@ class LightenPipeline:
             batch_size=batch_size,
             tile=tile,
             max_memory=max_memory,
+            progress=progress,
         )
 
     def restore(
@@ -265,15 +271,17 @@ class LightenPipeline:
         batch_size: int = 1,
         tile: int | None = None,
         max_memory: float | None = None,
+        progress: Progress | None = None,
     ) -> ImageT:
         """What calling the pipeline does, which describes it, with the options that `Sampling` has as one value."""
         sampling = Sampling() if sampling is None else sampling
         self.restorer.check(sampling)
         tile, max_memory = self._windows(tile, max_memory)
-        for name, function, arguments in (("adjust", adjust, 2), ("callback", callback, 3)):
+        for name, function, arguments in (("adjust", adjust, 2), ("callback", callback, 3), ("progress", progress, 1)):
             if function is not None and not callable(function):
                 kind = type(function).__name__
-                raise TypeError(f"{name}: expected a function of {arguments} arguments, got {kind}")
+                plural = "s" if arguments > 1 else ""
+                raise TypeError(f"{name}: expected a function of {arguments} argument{plural}, got {kind}")
         batch_size = checked_integer("batch_size", batch_size, 1)
         many = isinstance(image, (list, tuple))
         given: list[Any] = list(image) if isinstance(image, (list, tuple)) else [image]
@@ -282,20 +290,28 @@ class LightenPipeline:
         results: list[Any]
         if sampling.strength == 0:
             results = [each.detach().clone() if isinstance(each, Tensor) else each.copy() for each in given]
+            if progress is not None:
+                progress(1.0)
         else:
             run = partial(retry.restore, self.restorer, sampling=sampling, adjust=adjust, callback=callback)
-            results = self._restored(pictures, generators, run, batch_size, tile, max_memory)
+            results = self._restored(pictures, generators, run, batch_size, tile, max_memory, progress)
         if not many:
             return cast(ImageT, results[0])
         return cast(ImageT, tuple(results) if isinstance(image, tuple) else results)
 
     def bind(
-        self, *, seed: int | None = 0, tile: int | None = None, max_memory: float | None = None, **sampling: Any
+        self,
+        *,
+        seed: int | None = 0,
+        tile: int | None = None,
+        max_memory: float | None = None,
+        progress: Progress | None = None,
+        **sampling: Any,
     ) -> BoundPipeline:
         """This pipeline with options that are checked now, for many pictures.
 
         Args:
-            seed, tile, max_memory: as in the call.
+            seed, tile, max_memory, progress: as in the call.
             sampling: fields of `Sampling`, which the call has, too.
 
         Raises:
@@ -304,7 +320,7 @@ class LightenPipeline:
         options = Sampling(**sampling)
         self.restorer.check(options)
         self._generators(None, seed, 0)
-        return BoundPipeline(self, options, seed, *self._windows(tile, max_memory))
+        return BoundPipeline(self, options, seed, *self._windows(tile, max_memory), progress)
 
     def _windows(self, tile: int | None, max_memory: float | None) -> tuple[int | None, float | None]:
         """Both, checked."""
@@ -342,12 +358,13 @@ class LightenPipeline:
         self,
         pictures: list[Pixels],
         generators: list[torch.Generator],
-        run: Callable[[Tensor, list[torch.Generator], int | None], Tensor],
+        run: Callable[..., Tensor],
         batch_size: int,
         tile: int | None,
         max_memory: float | None,
+        progress: Progress | None,
     ) -> list[Any]:
-        """The pictures as they came, each restored by `run(dark, generators, tile)`."""
+        """The pictures as they came, each restored by `run(dark, generators, tile, progress=progress)`."""
         # Made outside of inference mode, so that callers may go on to use the results in training.
         outputs = [torch.empty_like(picture.pixels) for picture in pictures]
         sources = [pixels for picture in pictures for pixels in picture.pixels]
@@ -355,11 +372,13 @@ class LightenPipeline:
         if len(set(generators)) < len(generators):
             batch_size = 1  # drawing in turn, a picture must have drawn all of its noise before the next one begins
         batches = self._batches_and_windows([source.shape[1:] for source in sources], batch_size, tile, max_memory)
+        rising = None if progress is None else Rising(progress, sum(source[0].numel() for source in sources))
         with torch.inference_mode():
             for batch, window in batches:
+                told = None if rising is None else rising.part(sum(sources[i][0].numel() for i in batch))
                 dark = torch.cat([to_unit(sources[i], self.device) for i in batch])
                 drawn = [generators[i] for i in batch]
-                for i, pixels in zip(batch, run(dark, drawn, window), strict=True):
+                for i, pixels in zip(batch, run(dark, drawn, window, progress=told), strict=True):
                     from_unit(pixels, targets[i])
         return [picture.back(output) for picture, output in zip(pictures, outputs, strict=True)]
 
@@ -394,6 +413,7 @@ class BoundPipeline:
     seed: int | None
     tile: int | None
     max_memory: float | None
+    progress: Progress | None = None
 
     def __call__(self, image: ImageT, *, adjust: Adjust | None = None, batch_size: int = 1) -> ImageT:
         """As the pipeline's call, with these options."""
@@ -405,6 +425,7 @@ class BoundPipeline:
             batch_size=batch_size,
             tile=self.tile,
             max_memory=self.max_memory,
+            progress=self.progress,
         )
 
     @property

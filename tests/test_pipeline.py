@@ -433,7 +433,7 @@ def test_bound_to_its_options_it_does_the_same(pipe: LightenPipeline, monkeypatc
     monkeypatch.setattr(pipe, "restore", lambda image, sampling, **rest: given.append(rest) or image)
     assert bound.many is not None
     assert len(bound.many([array, array])) == 2
-    assert given == [{"seed": 7, "batch_size": 2, "tile": 352, "max_memory": None, "adjust": None}]
+    assert given == [{"seed": 7, "batch_size": 2, "tile": 352, "max_memory": None, "adjust": None, "progress": None}]
 
 
 @pytest.mark.parametrize(

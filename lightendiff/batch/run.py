@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import time
 from collections import deque
@@ -17,6 +16,7 @@ from ..files import storage
 from ..files.locations import Location, why
 from ..images import FORMATS, MAX_PIXELS, ImageError, Picture, shown, write_picture
 from ..images.working import Working, working
+from ..progress import Stopped
 from .plan import Job
 from .read_ahead import AHEAD, Read, Reader, read_ahead
 
@@ -59,7 +59,8 @@ def restore_files(
     what it can't restore is then given to `restore`, one by one.
 
     failed(line) is called for every picture that can't be read, restored or written, and the rest go on; done() after
-    every picture, failed or not. On KeyboardInterrupt the file being written is finished and the summary returned.
+    every picture, failed or not. On KeyboardInterrupt, and on Stopped from the restorer, the file being written is
+    finished and the summary returned.
     """
     summary, start = Summary(), time.perf_counter()
     threads = 1 if many is None else max(1, min(8, (os.cpu_count() or 2) // 2))  # of two cores, the model needs both
@@ -92,6 +93,8 @@ def restore_files(
             for (job, read), restore_it in zip(batch, _restorers(batch, restore, many), strict=True):
                 try:
                     picture = restored(read.result(), restore_it, compare)
+                except Stopped:
+                    raise
                 except ImageError as error:
                     fail(str(error))
                     continue
@@ -103,7 +106,7 @@ def restore_files(
                     settle()
         while behind:
             settle()
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, Stopped):
         summary.interrupted = True
     finally:
         reader.shutdown(wait=False, cancel_futures=True)
@@ -127,8 +130,12 @@ def _start_threads(pool: ThreadPoolExecutor, count: int) -> None:
 def _restorers(batch: list[Read], restore: Restore, many: RestoreMany | None) -> list[Restore]:
     """What to restore each picture of a batch with: `restore`, or what only returns its part of what `many` gave."""
     if many is not None and len(batch) > 1:
-        with contextlib.suppress(Exception):  # the error is told for the picture that has it, when it's tried alone
+        try:
             return [_returning(light) for light in many([_flat(_working(read.result()).given) for _, read in batch])]
+        except Stopped:
+            raise
+        except Exception:  # it is told for the picture that has it, when that is tried alone
+            pass
     return [restore] * len(batch)
 
 

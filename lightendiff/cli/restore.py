@@ -70,6 +70,7 @@ def _run(args: argparse.Namespace, error: Callable[[str], NoReturn]) -> int | No
     from tqdm import tqdm
 
     from ..batch.run import Summary, restore_files
+    from .bar import PictureBar
 
     rank, processes = share = _share(error)
     try:
@@ -95,10 +96,11 @@ def _run(args: argparse.Namespace, error: Callable[[str], NoReturn]) -> int | No
     if plan.jobs:
         if args.output is not None:
             _make_folder(args.output, error)
-        restore = load_restore(args, error)
+        bar = PictureBar(len(plan.jobs))
+        restore = load_restore(args, error, bar.within)
         if rank == 0:
             note_options(args, folders(args))
-        with tqdm(total=len(plan.jobs), unit="image", disable=None, file=sys.stderr) as bar:
+        with bar:
             summary = restore_files(
                 plan.jobs,
                 restore,
@@ -108,7 +110,7 @@ def _run(args: argparse.Namespace, error: Callable[[str], NoReturn]) -> int | No
                 compare=args.compare,
                 max_pixels=int(args.max_megapixels * 1e6),
                 failed=failed,
-                done=bar.update,
+                done=bar.done,
             )
     summary.failed += len(plan.problems)
     summary.skipped += len(plan.skipped)
