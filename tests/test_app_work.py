@@ -31,8 +31,9 @@ from lightendiff.app.jobs import (
     restore_batch,
     restore_photo,
 )
-from lightendiff.app.work import Job, Jobs, Stopped, Turns, duration, end_jobs, reported
+from lightendiff.app.work import Job, Jobs, Turns, duration, end_jobs, reported
 from lightendiff.images import ImageError, Picture, read_picture, write_picture
+from lightendiff.progress import Stopped
 
 LIMITS = Limits(megapixels=0.02, megabytes=0.25)
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
@@ -87,29 +88,20 @@ def test_previews_of_large_photos_are_small(tmp_path: Path) -> None:
     assert read_picture(result.after).pixels.shape == (2, CARD, 1)
 
 
-def test_photo_is_seen_before_it_is_restored(tmp_path: Path) -> None:
-    order: list[str] = []
-
-    def restore(pixels: np.ndarray) -> np.ndarray:
-        order.append("restored")
-        return pixels
-
-    def seen(before: Path, picture: Picture) -> None:
-        order.append(f"{before.name} {picture.pixels.shape}")
-
-    restore_photo(photo(tmp_path / "a.png"), tmp_path, restore, LIMITS, seen=seen)
-    assert order == ["before.jpg (48, 64, 3)", "restored"]
-    assert abs(read_picture(look(tmp_path / "a.png", tmp_path, LIMITS)).pixels.mean() - dark().mean()) < 1
+def test_look_shows_the_dark_photo(tmp_path: Path) -> None:
+    seen = look(photo(tmp_path / "a.png", 300, 400), tmp_path, Limits(1, 1))
+    assert read_picture(seen.before).pixels.shape == (300, 400, 3)
+    assert abs(read_picture(seen.before).pixels.mean() - dark(300, 400).mean()) < 1
+    assert seen.small.pixels.shape == (192, 256, 3)
+    assert seen.pixels == 120_000
 
 
-def test_exposures_are_small_and_each_its_own(tmp_path: Path) -> None:
+def test_exposures_are_each_their_own(tmp_path: Path) -> None:
     def brighter(stops: float) -> Callable[[np.ndarray], np.ndarray]:
         return lambda pixels: (pixels.astype(float) * 2**stops).clip(0, 255).astype(np.uint8)
 
-    files = exposures(Picture(dark(600, 800)), tmp_path, brighter, [-1, 0, 0.5])
-    pictures = [read_picture(file).pixels for file in files]
-    assert [picture.shape for picture in pictures] == [(192, 256, 3)] * 3
-    means = np.array([picture.mean() for picture in pictures]) / dark(600, 800).mean()
+    files = exposures(Picture(dark()), tmp_path, brighter, [-1, 0, 0.5])
+    means = np.array([read_picture(file).pixels.mean() for file in files]) / dark().mean()
     np.testing.assert_allclose(means, [0.5, 1, 2**0.5], rtol=0.05)
 
 
@@ -266,9 +258,14 @@ def test_waiting_ends_when_it_is_stopped_and_holds_nobody_up() -> None:
 def test_stopped_while_it_passes_on() -> None:
     jobs = Jobs(60)
     job = jobs.start("a", "video")
-    with pytest.raises(Stopped), job.turn():
-        jobs.stop("a", "video")
-        job.pass_on()
+
+    def stopped() -> None:
+        with job.turn():
+            jobs.stop("a", "video")
+            job.pass_on()
+
+    with pytest.raises(Stopped):
+        stopped()
     with jobs.start("b").turn():
         pass
 
@@ -313,14 +310,13 @@ def test_reported_yields_reports_then_raises() -> None:
         job.report((2, 3))
         raise ValueError("broken video")
 
-    async def run() -> list[Any]:
-        got = []
+    async def run() -> None:
+        reports = reported(Jobs(60).start("a"), task)
+        assert [await anext(reports), await anext(reports)] == [1, (2, 3)]
         with pytest.raises(ValueError, match="broken video"):
-            async for report in reported(Jobs(60).start("a"), task):
-                got.append(report)  # noqa: PERF401 - what came before the error counts
-        return got
+            await anext(reports)
 
-    assert asyncio.run(run()) == [1, (2, 3)]
+    asyncio.run(run())
 
 
 def test_reported_lets_its_reader_leave_while_nothing_happens(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -353,7 +349,7 @@ def test_reported_work_ends_with_the_app() -> None:
         reports = reported(Jobs(60).start("a"), task)
         assert await anext(reports) == "on"
         await asyncio.to_thread(end_jobs)  # returns only when the work has ended
-        with pytest.raises(InterruptedError, match=r"The app was ended\."):
+        with pytest.raises(Stopped, match=r"The app was ended\."):
             await all_of(reports)
 
     asyncio.run(run())

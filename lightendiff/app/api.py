@@ -11,6 +11,7 @@ from typing import Any
 
 import gradio as gr
 
+from ..progress import Stopped
 from .jobs import Comparison
 from .tabs import KINDS, Settings, Shared, in_words, why_no_videos
 from .tasks import Batch, Photo, Progress, Video
@@ -32,10 +33,13 @@ def endpoints(shared: Shared, settings: Settings) -> None:
         job = shared.jobs.start(request.session_hash or "")
         try:
             async with aclosing(reported(job, task)) as reports:
+                said = ""
                 async for report in reports:
-                    yield report
+                    if not isinstance(report, Progress) or str(report) != said:
+                        said = str(report)
+                        yield report
         except Exception as error:
-            expected = isinstance(error, (ValueError, OSError))
+            expected = isinstance(error, (ValueError, OSError, Stopped))
             if not expected:
                 traceback.print_exception(error)
             message = html.escape(in_words(error, cache)).replace("\n", "<br>")

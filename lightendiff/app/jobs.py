@@ -21,7 +21,7 @@ from ..batch.plan import output_name
 from ..batch.run import Restore, restored
 from ..images import READABLE, ImageError, Picture, read_picture, shown, write_picture
 from ..images.formats import written_as
-from .work import Stopped
+from ..progress import Stopped
 
 PREVIEW = 2048  # pixels to a side: what is compared on the page; what is downloaded has all of them
 MEGABYTE = 2**20  # as gradio counts in its messages
@@ -35,7 +35,6 @@ PHOTO, SEVERAL, VIDEO = "Photo", "Several photos", "Video"  # the tabs
 _SUFFIX = "-restored"
 
 _LOOKING = Lock()  # one at a time, since pictures take much memory
-Seen = Callable[[Path, Picture], object]
 
 
 @dataclass(frozen=True)
@@ -59,6 +58,15 @@ class Limits:
             raise ImageError(f"{shown(path.name)}: no longer here, please upload it again") from error
         if size > self.megabytes:
             raise ImageError(f"{shown(path.name)}: {size:.1f} MB, the limit is {self.megabytes:g} MB")
+
+
+@dataclass(frozen=True)
+class Look:
+    """A dark photo: a preview for a browser, a small version, and how many pixels it has."""
+
+    before: Path
+    small: Picture
+    pixels: int
 
 
 @dataclass(frozen=True)
@@ -93,10 +101,12 @@ def check_kind(source: Path, video: bool) -> None:
         raise ImageError(f"{shown(source.name)}: expected a photo, got a video, for which the tab “{VIDEO}” is")
 
 
-def look(source: Path, folder: Path, limits: Limits) -> Path:
-    """A preview of a photo, in the folder. ImageError as from `restore_photo`."""
+def look(source: Path, folder: Path, limits: Limits) -> Look:
+    """A photo before anything is done with it; its preview lies in the folder. ImageError as from `restore_photo`."""
     with _LOOKING:
-        return _preview(_read(source, limits), folder / "dark", PREVIEW)
+        dark = _read(source, limits)
+        before = _preview(dark, folder / "dark", PREVIEW)
+        return Look(before, _shrunk(dark, THUMBNAIL), dark.pixels.shape[0] * dark.pixels.shape[1])
 
 
 def restore_photo(
@@ -104,26 +114,22 @@ def restore_photo(
     folder: Path,
     restore: Restore,
     limits: Limits,
-    *,
-    seen: Seen = lambda before, dark: None,
     side: int = PREVIEW,
 ) -> Comparison:
     """Restore a photo into the folder, in its own format with all that belongs to it.
 
     Args:
-        seen: called as soon as the photo is read, with the preview's file and the picture.
         side: the most pixels to a side of the previews.
 
     Raises:
         ImageError: the message names the file without its folder.
-        Stopped: passed on from `restore` and `seen`.
+        Stopped: passed on from `restore`.
     """
     start = time.perf_counter()
     target = source
     try:
         dark = _read(source, limits)
         before = _preview(dark, folder / "before", side)
-        seen(before, dark)
         kind = written_as(dark.format).name
         light = replace(restored(dark, restore), format=kind)
         after = _preview(light, folder / "after", side)
@@ -163,9 +169,8 @@ def restore_batch(
                 yield str(error)
 
 
-def exposures(dark: Picture, folder: Path, restore: Callable[[float], Restore], stops: Sequence[float]) -> list[Path]:
-    """Small versions of a picture, restored at each exposure: a file each."""
-    small = _shrunk(dark, THUMBNAIL)
+def exposures(small: Picture, folder: Path, restore: Callable[[float], Restore], stops: Sequence[float]) -> list[Path]:
+    """A picture restored at each exposure: a file each."""
     return [_preview(restored(small, restore(each)), folder / f"exposure{each:+}", THUMBNAIL) for each in stops]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+from typing import Any
 
 import gradio as gr
 
@@ -55,7 +56,7 @@ def _settings(pipe: LightenPipeline) -> Settings:
     """Strength, exposure and steps, still to be placed on the page with `render`."""
     usual = pipe.restorer.config.num_inference_steps
     return (
-        gr.Slider(0, 1, 1.0, step=0.05, label="Strength", info="0 keeps the photo, 1 restores it", render=False),
+        gr.Slider(0, 1, 1.0, step=0.05, label="Strength", info="0 keeps the photo, 1 restores it", **_setting(0)),
         gr.Slider(
             -MAX_EXPOSURE,
             MAX_EXPOSURE,
@@ -64,7 +65,11 @@ def _settings(pipe: LightenPipeline) -> Settings:
             label="Exposure",
             info="stops, brighter or darker than it chooses itself",
             visible=pipe.restorer.model.exposure_control,
-            render=False,
+            **_setting(1),
         ),
-        gr.Slider(1, max(20, usual), usual, step=1, label="Steps", info="more take longer", render=False),
+        gr.Slider(1, max(20, usual), usual, step=1, label="Steps", info="more take longer", **_setting(2)),
     )
+
+
+def _setting(number: int) -> dict[str, Any]:
+    return {"elem_id": f"setting-{number}", "render": False}

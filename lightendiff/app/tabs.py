@@ -16,10 +16,11 @@ import gradio as gr
 
 from ..images import READABLE
 from ..pipeline import LightenPipeline
+from ..progress import Stopped
 from . import widgets
 from .jobs import VIDEOS, Limits
 from .tasks import EXPOSURES, Batch, Choices, Photo, Progress, Seen, Video
-from .work import Job, Jobs, Stopped, reported
+from .work import Job, Jobs, reported
 
 BEFORE_STARTING = "Waiting for its turn"
 KINDS = [*READABLE, *VIDEOS]  # may be uploaded in every tab, so that one that belongs to another is told which
@@ -58,7 +59,7 @@ def photo_tab(shared: Shared, settings: Settings) -> None:
         value = widgets.compared(task.source.name, report)
         return {compare: widgets.downloadable(value, report, task.settings), status: widgets.status("Restored.")}
 
-    async def restore(
+    async def show_photo(
         photo: str | None, strength: float, exposure: float, steps: float, request: gr.Request
     ) -> AsyncIterator[Shown]:
         if photo is None:
@@ -68,7 +69,7 @@ def photo_tab(shared: Shared, settings: Settings) -> None:
         async for shown in controls.run(request, task, lambda report: show(task, report)):
             yield shown
 
-    async def restore_new(
+    async def show_new_photo(
         photo: str | None, strength: float, exposure: float, steps: float, request: gr.Request
     ) -> AsyncIterator[Shown]:
         yield {compare: None, choices: []}
@@ -84,8 +85,8 @@ def photo_tab(shared: Shared, settings: Settings) -> None:
     outputs = [compare, choices, status, stop]
     asks = "(...given) => window.lightendiff.asks(...given)"
     given = [photo, *settings]
-    start.click(restore, given, outputs, js=asks, trigger_mode="multiple", **_ANY_NUMBER)
-    photo.upload(restore_new, given, outputs, js=asks, trigger_mode="multiple", **_ANY_NUMBER)
+    start.click(show_photo, given, outputs, js=asks, trigger_mode="multiple", **_ANY_NUMBER)
+    photo.upload(show_new_photo, given, outputs, js=asks, trigger_mode="multiple", **_ANY_NUMBER)
     photo.clear(clear, None, outputs, js="() => { window.lightendiff.forgets(true); return []; }", **_AT_ONCE)
     controls.stops(js="() => { window.lightendiff.forgets(false); return []; }")
     _picks(choices, settings[1])
@@ -105,7 +106,7 @@ def batch_tab(shared: Shared, settings: Settings) -> None:
     cache = Path(photos.GRADIO_CACHE)
     controls = Controls(shared.jobs, "batch", cache, status, stop)
 
-    async def restore(
+    async def show_batch(
         photos: list[str] | None, strength: float, exposure: float, steps: float, request: gr.Request
     ) -> AsyncIterator[Shown]:
         if not photos:
@@ -126,7 +127,7 @@ def batch_tab(shared: Shared, settings: Settings) -> None:
         async for shown in controls.run(request, task, show):
             yield shown
 
-    start.click(restore, [photos, *settings], [gallery, download, status, stop], **_ANY_NUMBER)
+    start.click(show_batch, [photos, *settings], [gallery, download, status, stop], **_ANY_NUMBER)
     controls.stops()
 
 
@@ -141,7 +142,7 @@ def video_tab(shared: Shared, settings: Settings) -> None:
     cache = Path(video.GRADIO_CACHE)
     controls = Controls(shared.jobs, "video", cache, status, stop)
 
-    async def restore(
+    async def show_video(
         video: str | None, strength: float, exposure: float, steps: float, request: gr.Request
     ) -> AsyncIterator[Shown]:
         if video is None:
@@ -161,7 +162,7 @@ def video_tab(shared: Shared, settings: Settings) -> None:
         async for shown in controls.run(request, task, show):
             yield shown
 
-    start.click(restore, [video, *settings], [player, download, status, stop], **_ANY_NUMBER)
+    start.click(show_video, [video, *settings], [player, download, status, stop], **_ANY_NUMBER)
     controls.stops()
 
 
@@ -239,7 +240,7 @@ def _controls(start: str, place: str, download: str | None = None) -> tuple[gr.H
 def why_no_videos() -> str | None:
     """How to get what videos need, where it is missing."""
     try:
-        from ..video import mux  # noqa: F401
+        from ..video.mux import ENCODERS  # noqa: F401
     except ImportError as error:
         return str(error)
     return None

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
-from ..images import ImageError, Picture
-from .jobs import Limits, check_kind, exposures, look, new_folder, restore_batch, restore_photo
-from .work import Job, Stopped, duration
+from ..images import ImageError
+from ..progress import Stopped
+from .jobs import Limits, Look, check_kind, exposures, look, new_folder, restore_batch, restore_photo
+from .work import Job, duration
 
 if TYPE_CHECKING:
     from ..batch.run import Restore
@@ -20,6 +19,7 @@ if TYPE_CHECKING:
 
 EXPOSURES = (-1.0, -0.5, 0.0, 0.5, 1.0)  # stops, to choose from
 PLAYABLE = (".mp4", ".m4v", ".mov", ".webm")  # by browsers
+_LARGE = 2_000_000  # pixels of a photo that takes so long that its exposures are wanted first
 _SOON = 2.0  # seconds that nobody wants to be told of
 
 Settings = tuple[float, float, float]  # strength, exposure, steps
@@ -79,25 +79,26 @@ class Photo:
 
     def __call__(self, job: Job) -> None:
         with new_folder(self.cache) as folder:
+            seen = None
             if self.new:
-                job.report(Seen(look(self.source, folder, self.limits)))
+                seen = look(self.source, folder, self.limits)
+                job.report(Seen(seen.before))
             with job.turn():
                 clock = Clock(job)
                 clock.tell(0, "Restoring")
+                if seen is not None and seen.pixels > _LARGE:
+                    self._choose(job, seen, folder)
+                restore = _bound(self.pipe, self.settings, lambda share: clock.tell(share, f"Restoring, {share:.0%}"))
+                job.report(restore_photo(self.source, folder, restore, self.limits))
+                if seen is not None and seen.pixels <= _LARGE:
+                    self._choose(job, seen, folder)
 
-                def restore(dark: np.ndarray) -> np.ndarray:
-                    bound = _bound(self.pipe, self.settings)
-                    return bound(dark, progress=lambda share: clock.tell(share, f"Restoring, {share:.0%}"))
+    def _choose(self, job: Job, seen: Look, folder: Path) -> None:
+        def exposed(stops: float) -> Restore:
+            return _bound(self.pipe, (1.0, stops, self.settings[2]), lambda share: job.check())
 
-                def seen(before: Path, dark: Picture) -> None:
-                    if self.new and self.pipe.restorer.model.exposure_control:
-                        job.report(Choices(exposures(dark, folder, self._at, EXPOSURES)))
-
-                result = restore_photo(self.source, folder, restore, self.limits, seen=seen)
-            job.report(result)
-
-    def _at(self, stops: float) -> Restore:
-        return _bound(self.pipe, (1.0, stops, self.settings[2]))
+        if self.pipe.restorer.model.exposure_control:
+            job.report(Choices(exposures(seen.small, folder, exposed, EXPOSURES)))
 
 
 @dataclass
@@ -120,12 +121,13 @@ class Batch:
     def __call__(self, job: Job) -> None:
         total, tried = len(self.sources), 0
         with new_folder(self.cache) as folder:
-            clock, bound, archive = Clock(job), _bound(self.pipe, self.settings), folder / "restored.zip"
+            clock, archive = Clock(job), folder / "restored.zip"
 
             def tell(share: float) -> None:
                 clock.tell((tried + share) / total, f"{tried} of {total}")
 
-            results = restore_batch(self.sources, archive, lambda dark: bound(dark, progress=tell), self.limits)
+            restore = _bound(self.pipe, self.settings, tell)
+            results = restore_batch(self.sources, archive, restore, self.limits)
             why = ""
             try:
                 for source in self.sources:
@@ -177,13 +179,18 @@ class Video:
         strength, exposure, steps = self.settings
         with new_folder(self.cache) as folder:
             target = folder / f"{self.source.stem}-restored{kind}"
-            clock = Clock(job)
+            clock, frames, known = Clock(job), 0, 0  # restored, in all where that is known
+
+            def tell(share: float) -> None:
+                if known:
+                    clock.tell(min(1.0, (frames + share) / known), f"{frames} of {known} frames")
+                else:
+                    job.progress(Progress(0, f"{frames} frames"))
 
             def progress(done: int, total: int | None) -> None:
-                if total:
-                    clock.tell(min(1.0, done / total), f"{done} of {total} frames")
-                else:
-                    job.progress(Progress(0, f"{done} frames"))
+                nonlocal frames, known
+                frames, known = done, total or 0
+                tell(0)
                 job.pass_on()
 
             with job.turn():
@@ -196,12 +203,13 @@ class Video:
                     exposure=exposure,
                     num_inference_steps=int(steps),
                     progress=progress,
+                    frame_progress=tell,
                 )
             self.playable = target if kind.lower() in PLAYABLE else None
             self.problems, self.summary = result.notes, str(result)
             job.report(target)
 
 
-def _bound(pipe: LightenPipeline, settings: Settings) -> BoundPipeline:
+def _bound(pipe: LightenPipeline, settings: Settings, progress: Callable[[float], object]) -> BoundPipeline:
     strength, exposure, steps = settings
-    return pipe.bind(strength=strength, exposure=exposure, num_inference_steps=int(steps))
+    return pipe.bind(strength=strength, exposure=exposure, num_inference_steps=int(steps), progress=progress)

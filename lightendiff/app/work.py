@@ -10,15 +10,13 @@ from contextlib import contextmanager, suppress
 from threading import Condition, Event, Thread
 from typing import Any
 
+from ..progress import Stopped
+
 REPORTS = 0.1  # seconds between two reports of progress, at least
 BEAT = 0.5  # seconds without a report after which `reported` yields all the same, so that its reader may leave
 
 _running: set[Job] = set()
 _REPLACED = "replaced"
-
-
-class Stopped(InterruptedError):
-    """Work was stopped; the message says why."""
 
 
 class Turns:

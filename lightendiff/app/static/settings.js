@@ -16,7 +16,6 @@ page.asks = (...given) => {
 
 // Called with the settings whenever one of them is changed, by mouse, keyboard, number or program.
 page.moved = (...settings) => {
-  if (same(settings, wanted)) return;
   wanted = settings;
   update();
   clearTimeout(timer);
@@ -32,6 +31,14 @@ page.forgets = (gone) => {
   clearTimeout(timer);
   asked = gone ? null : [];
 };
+
+// The page's own event comes a moment later.
+document.addEventListener("input", ({ target }) => {
+  const setting = target.closest?.("#settings [id^=setting-]");
+  if (!setting || !wanted) return;
+  wanted = wanted.map((each, i) => (setting.id === `setting-${i}` ? target.value : each));
+  update();
+}, true);
 
 function update() {
   for (const show of page.comparisons ?? []) show();
