@@ -26,7 +26,6 @@ def endpoints(shared: Shared, settings: Settings) -> None:
     photos = gr.File(label="Photos", file_count="multiple", file_types=KINDS, **_UNSEEN)
     previews = gr.ImageSlider(label="Before and after", type="filepath", **_UNSEEN)
     download, text = gr.DownloadButton("Download", **_UNSEEN), gr.Markdown(**_UNSEEN)
-    cache = Path(photo.GRADIO_CACHE)
 
     async def answers(request: gr.Request, task: Callable[[Job], object]) -> AsyncIterator[Any]:
         """What the task reports; what goes wrong is told in words."""
@@ -42,7 +41,7 @@ def endpoints(shared: Shared, settings: Settings) -> None:
             expected = isinstance(error, (ValueError, OSError, Stopped))
             if not expected:
                 traceback.print_exception(error)
-            message = html.escape(in_words(error, cache)).replace("\n", "<br>")
+            message = html.escape(in_words(error, shared.cache.folder)).replace("\n", "<br>")
             raise gr.Error(message, duration=None, print_exception=False) from error
 
     async def restore(
@@ -50,7 +49,7 @@ def endpoints(shared: Shared, settings: Settings) -> None:
     ) -> AsyncIterator[tuple[Any, ...]]:
         if photo is None:
             raise gr.Error("Choose a photo first.", print_exception=False)
-        task = Photo(shared.pipe, shared.limits, Path(photo), cache, (strength, exposure, steps))
+        task = Photo(shared.pipe, shared.limits, Path(photo), shared.cache, (strength, exposure, steps))
         async for report in answers(request, task):
             if isinstance(report, Comparison):
                 yield (str(report.before), str(report.after)), _given(report.file), report.summary
@@ -62,7 +61,9 @@ def endpoints(shared: Shared, settings: Settings) -> None:
     ) -> AsyncIterator[tuple[Any, ...]]:
         if not photos:
             raise gr.Error("Choose some photos first.", print_exception=False)
-        task = Batch(shared.pipe, shared.limits, [Path(each) for each in photos], cache, (strength, exposure, steps))
+        task = Batch(
+            shared.pipe, shared.limits, [Path(each) for each in photos], shared.cache, (strength, exposure, steps)
+        )
         async for report in answers(request, task):
             if isinstance(report, Path):
                 lines = [task.summary, *(f"- Failed: {html.escape(problem)}" for problem in task.problems)]
@@ -75,7 +76,7 @@ def endpoints(shared: Shared, settings: Settings) -> None:
     ) -> AsyncIterator[tuple[Any, ...]]:
         if video is None:
             raise gr.Error("Choose a video first.", print_exception=False)
-        task = Video(shared.pipe, shared.limits, Path(video), cache, (strength, exposure, steps))
+        task = Video(shared.pipe, shared.limits, Path(video), shared.cache, (strength, exposure, steps))
         async for report in answers(request, task):
             if isinstance(report, Path):
                 yield _given(report), html.escape(". Note: ".join((task.summary, *task.problems)))

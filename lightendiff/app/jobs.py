@@ -92,6 +92,26 @@ def new_folder(parent: Path) -> Iterator[Path]:
         raise
 
 
+@dataclass(frozen=True)
+class Cache:
+    """Where results lie.
+
+    Attributes:
+        folder: of all of them.
+        files: sets of files, which whoever has the list deletes when they are old.
+    """
+
+    folder: Path
+    files: list[set[str]]
+
+    @contextmanager
+    def new(self) -> Iterator[Path]:
+        """A `new_folder` in there."""
+        with new_folder(self.folder) as folder:
+            yield folder
+            self.files.append({str(path) for path in folder.rglob("*") if path.is_file()})
+
+
 def check_kind(source: Path, video: bool) -> None:
     """ImageError that names the tab for it, when it is a video and none is expected, or the other way round."""
     kind = source.suffix.lower()

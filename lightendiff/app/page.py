@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import html
+from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
 from ..pipeline import MAX_EXPOSURE, LightenPipeline
 from . import api, tabs, widgets
-from .jobs import PHOTO, SEVERAL, VIDEO, Limits
+from .jobs import PHOTO, SEVERAL, VIDEO, Cache, Limits
 from .tabs import Settings, Shared
 from .work import Jobs
 
@@ -18,7 +19,6 @@ TITLE = "lightendiff"
 
 def page(pipe: LightenPipeline, limits: Limits, hours: float, footer: str) -> gr.Blocks:
     """All of it. Files are deleted after so many hours."""
-    shared = Shared(pipe, limits, Jobs(60 * limits.minutes))
     cleaning = (600, round(hours * 3600))
     blocks: gr.Blocks
     with gr.Blocks(title=TITLE, analytics_enabled=False, delete_cache=cleaning) as blocks:
@@ -28,6 +28,8 @@ def page(pipe: LightenPipeline, limits: Limits, hours: float, footer: str) -> gr
             f"after {hours:g} hours or when it is stopped.",
         )
         settings = _settings(pipe)
+        cache = Cache(Path(settings[0].GRADIO_CACHE), blocks.temp_file_sets)
+        shared = Shared(pipe, limits, Jobs(60 * limits.minutes), cache)
         with gr.Row():
             with gr.Column(scale=3, min_width=300):
                 with gr.Tab(PHOTO):

@@ -102,7 +102,7 @@ def launch(
         with door.served(guard, listening) as server:
             try:
                 url = f"http://{_shown_host(host)}:{port}"
-                print(f"Running on local URL:  {url}", flush=True)
+                print(f"Starting at {url}", flush=True)
                 if browser:
                     _browse(url)
                 ready = pipe() if callable(pipe) and not hasattr(pipe, "restorer") else pipe
@@ -114,6 +114,7 @@ def launch(
                     footer=footer,
                 )
                 door.open(page, max_megabytes)
+                print(f"Running on local URL:  {url}", flush=True)
                 if share:
                     public = _public_link(port)
                     guard.names.add(urlsplit(public).hostname or "")

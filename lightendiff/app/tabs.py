@@ -18,7 +18,7 @@ from ..images import READABLE
 from ..pipeline import LightenPipeline
 from ..progress import Stopped
 from . import widgets
-from .jobs import VIDEOS, Limits
+from .jobs import VIDEOS, Cache, Limits
 from .tasks import EXPOSURES, Batch, Choices, Photo, Progress, Seen, Video
 from .work import Job, Jobs, reported
 
@@ -39,6 +39,7 @@ class Shared:
     pipe: LightenPipeline
     limits: Limits
     jobs: Jobs
+    cache: Cache
 
 
 def photo_tab(shared: Shared, settings: Settings) -> None:
@@ -48,8 +49,7 @@ def photo_tab(shared: Shared, settings: Settings) -> None:
     status, (start, stop) = _controls("Restore", "photo")
     compare = widgets.compare("photo")
     choices = widgets.choices()
-    cache = Path(photo.GRADIO_CACHE)
-    controls = Controls(shared.jobs, "photo", cache, status, stop)
+    controls = Controls(shared, "photo", status, stop)
 
     def show(task: Photo, report: Any) -> Shown:
         if isinstance(report, Seen):
@@ -65,7 +65,7 @@ def photo_tab(shared: Shared, settings: Settings) -> None:
         if photo is None:
             yield {status: widgets.status("Choose a photo first.", failed=True)}
             return
-        task = Photo(shared.pipe, limits, Path(photo), cache, (strength, exposure, steps))
+        task = Photo(shared.pipe, limits, Path(photo), shared.cache, (strength, exposure, steps))
         async for shown in controls.run(request, task, lambda report: show(task, report)):
             yield shown
 
@@ -74,7 +74,7 @@ def photo_tab(shared: Shared, settings: Settings) -> None:
     ) -> AsyncIterator[Shown]:
         yield {compare: None, choices: []}
         if photo is not None:
-            task = Photo(shared.pipe, limits, Path(photo), cache, (strength, exposure, steps), new=True)
+            task = Photo(shared.pipe, limits, Path(photo), shared.cache, (strength, exposure, steps), new=True)
             async for shown in controls.run(request, task, lambda report: show(task, report)):
                 yield shown
 
@@ -103,8 +103,7 @@ def batch_tab(shared: Shared, settings: Settings) -> None:
     status, (start, stop, download) = _controls("Restore all", "batch", "Download all (zip)")
     widgets.compare("batch")
     gallery = widgets.gallery()
-    cache = Path(photos.GRADIO_CACHE)
-    controls = Controls(shared.jobs, "batch", cache, status, stop)
+    controls = Controls(shared, "batch", status, stop)
 
     async def show_batch(
         photos: list[str] | None, strength: float, exposure: float, steps: float, request: gr.Request
@@ -112,7 +111,9 @@ def batch_tab(shared: Shared, settings: Settings) -> None:
         if not photos:
             yield {status: widgets.status("Choose some photos first.", failed=True)}
             return
-        task = Batch(shared.pipe, shared.limits, [Path(each) for each in photos], cache, (strength, exposure, steps))
+        task = Batch(
+            shared.pipe, shared.limits, [Path(each) for each in photos], shared.cache, (strength, exposure, steps)
+        )
         identity, items = secrets.token_hex(4), list[widgets.Value]()
 
         def show(report: Any) -> Shown:
@@ -139,8 +140,7 @@ def video_tab(shared: Shared, settings: Settings) -> None:
     video = gr.File(label=f"Video, up to {shared.limits.megabytes:g} MB", file_types=KINDS, height=130)
     status, (start, stop, download) = _controls("Restore", "video", "Download")
     player = gr.HTML(None, html_template=widgets.PLAYER, apply_default_css=False)
-    cache = Path(video.GRADIO_CACHE)
-    controls = Controls(shared.jobs, "video", cache, status, stop)
+    controls = Controls(shared, "video", status, stop)
 
     async def show_video(
         video: str | None, strength: float, exposure: float, steps: float, request: gr.Request
@@ -148,7 +148,7 @@ def video_tab(shared: Shared, settings: Settings) -> None:
         if video is None:
             yield {status: widgets.status("Choose a video first.", failed=True)}
             return
-        task = Video(shared.pipe, shared.limits, Path(video), cache, (strength, exposure, steps))
+        task = Video(shared.pipe, shared.limits, Path(video), shared.cache, (strength, exposure, steps))
 
         def show(report: Any) -> Shown:
             ready = gr.DownloadButton(value=str(report), interactive=True)
@@ -170,9 +170,8 @@ def video_tab(shared: Shared, settings: Settings) -> None:
 class Controls:
     """A tab's line of what is going on, and its button that stops it."""
 
-    jobs: Jobs
+    shared: Shared
     place: str
-    cache: Path
     status: gr.HTML
     stop: gr.Button
 
@@ -180,7 +179,7 @@ class Controls:
         self, request: gr.Request, task: Callable[[Job], object], show: Callable[[Any], Shown]
     ) -> AsyncIterator[Shown]:
         """Run a task for the page in place of the one that is there; what it reports is shown as `show` has it."""
-        job = self.jobs.start(_user(request), self.place)
+        job = self.shared.jobs.start(_user(request), self.place)
         yield {self.status: widgets.status(BEFORE_STARTING), self.stop: gr.Button(interactive=True)}
         end: Shown = {}
         try:
@@ -197,7 +196,7 @@ class Controls:
         except Exception as error:
             if not isinstance(error, (ValueError, OSError)):  # what is wrong with a file isn't the server's trouble
                 traceback.print_exception(error)
-            end = {self.status: widgets.status(in_words(error, self.cache), failed=True)}
+            end = {self.status: widgets.status(in_words(error, self.shared.cache.folder), failed=True)}
         if not job.replaced:
             yield end | {self.stop: gr.Button(interactive=False)}
 
@@ -205,7 +204,7 @@ class Controls:
         """Have the button stop the page's job."""
 
         def end(request: gr.Request) -> Shown:
-            there = self.jobs.stop(_user(request), self.place)
+            there = self.shared.jobs.stop(_user(request), self.place)
             return {self.status: widgets.status("Stopping") if there else gr.skip()}
 
         self.stop.click(end, None, [self.status], js=js, **_AT_ONCE)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from ..images import ImageError
 from ..progress import Stopped
-from .jobs import Limits, Look, check_kind, exposures, look, new_folder, restore_batch, restore_photo
+from .jobs import Cache, Limits, Look, check_kind, exposures, look, restore_batch, restore_photo
 from .work import Job, duration
 
 if TYPE_CHECKING:
@@ -73,12 +73,12 @@ class Photo:
     pipe: LightenPipeline
     limits: Limits
     source: Path
-    cache: Path
+    cache: Cache
     settings: Settings
     new: bool = False
 
     def __call__(self, job: Job) -> None:
-        with new_folder(self.cache) as folder:
+        with self.cache.new() as folder:
             seen = None
             if self.new:
                 seen = look(self.source, folder, self.limits)
@@ -113,14 +113,14 @@ class Batch:
     pipe: LightenPipeline
     limits: Limits
     sources: Sequence[Path]
-    cache: Path
+    cache: Cache
     settings: Settings
     problems: list[str] = field(default_factory=list)
     summary: str = ""
 
     def __call__(self, job: Job) -> None:
         total, tried = len(self.sources), 0
-        with new_folder(self.cache) as folder:
+        with self.cache.new() as folder:
             clock, archive = Clock(job), folder / "restored.zip"
 
             def tell(share: float) -> None:
@@ -163,7 +163,7 @@ class Video:
     pipe: LightenPipeline
     limits: Limits
     source: Path
-    cache: Path
+    cache: Cache
     settings: Settings
     playable: Path | None = None
     problems: list[str] = field(default_factory=list)
@@ -177,7 +177,7 @@ class Video:
         self.limits.check_file(self.source)
         kind = self.source.suffix if self.source.suffix.lower() in ENCODERS else ".mkv"
         strength, exposure, steps = self.settings
-        with new_folder(self.cache) as folder:
+        with self.cache.new() as folder:
             target = folder / f"{self.source.stem}-restored{kind}"
             clock, frames, known = Clock(job), 0, 0  # restored, in all where that is known
 
