@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import signal
 import socket
@@ -276,6 +277,92 @@ def test_http_stopped_batch_leaves_nothing(client: Any, server: Server, tmp_path
     client.predict(source, 1, 0, 1, api_name="/restore")  # its turn comes
     assert len(job.outputs()) < 12
     assert set(server.folder.rglob("restored.zip")) == before
+
+
+def test_one_user_s_batch_does_not_hold_up_another(client: Any, server: Server, tmp_path: Path) -> None:
+    from gradio_client import Client
+
+    source = sent(photo(tmp_path / "a.png"))
+    job = client.submit([source] * 40, 1, 0, 20, api_name="/restore_batch")
+    assert any(text.startswith("1 of 40") for _, text in job)
+    other = Client(server.url, verbose=False, download_files=tmp_path)
+    other.predict(source, 1, 0, 1, api_name="/restore")
+    assert not job.done()
+    job.cancel()
+
+
+@pytest.mark.parametrize(
+    ("headers", "reason"),
+    [
+        ({"Host": "rebound.example"}, "Host"),
+        ({"Origin": "http://evil.example"}, "Origin"),
+        ({"Origin": "null"}, "Origin"),
+        ({"Origin": "http://127.0.0.1:1"}, "Origin"),
+    ],
+)
+def test_http_foreign_pages_are_refused(server: Server, headers: dict[str, str], reason: str) -> None:
+    import httpx
+
+    upload = {"files": ("foreign.png", b"picture")}
+    answer = httpx.post(f"{server.url}/gradio_api/upload", files=upload, headers=headers)
+    assert answer.status_code == 403
+    assert answer.text.startswith(f"{reason}: expected ")
+    assert not list(server.folder.rglob("foreign.png"))
+    assert httpx.get(f"{server.url}/config", headers=headers).status_code == 403
+    own = httpx.post(f"{server.url}/gradio_api/upload", files=upload, headers={"Origin": server.url})
+    assert own.status_code == 200
+
+
+STARTING = """
+import os, sys, urllib.error, urllib.request
+
+import lightendiff.cli.app as command
+from lightendiff.cli.main import main
+
+def ask(**headers):
+    try:
+        urllib.request.urlopen(urllib.request.Request(f"http://127.0.0.1:{sys.argv[1]}/", headers=headers))
+    except urllib.error.HTTPError as error:
+        return error.code, error.read().decode()
+
+def load(args, error):
+    assert "torch" not in sys.modules
+    assert "gradio" not in sys.modules
+    code, page = ask(Accept="text/html")
+    print(code, "is starting" in page, flush=True)
+    print(ask(Accept="text/html", Host="rebound.example")[0], flush=True)
+    while "BROWSER" in os.environ and not os.path.exists(sys.argv[2]):
+        pass
+    sys.exit(7)
+
+command.load_pipeline = load
+main(["app", "--port", sys.argv[1], *sys.argv[3:]])
+"""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="the browser is a shell script")
+def test_address_is_shown_before_anything_is_loaded_and_the_browser_is_opened(tmp_path: Path) -> None:
+    pytest.importorskip("gradio")
+    browser, opened = tmp_path / "browser", tmp_path / "opened"
+    browser.write_text(f'#!/bin/sh\necho "$1" > {opened}.part\nmv {opened}.part {opened}\n')
+    browser.chmod(0o755)
+    environment = {name: value for name, value in os.environ.items() if "DISPLAY" not in name and name != "BROWSER"}
+    for given, options in (({"BROWSER": f"{browser} %s"}, []), ({}, ["--no-browser"])):
+        port = free_port()
+        process = subprocess.run(
+            [sys.executable, "-c", STARTING, str(port), str(opened), *options],
+            env=environment | given,
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+        assert process.returncode == 7, process.stderr
+        assert process.stdout.splitlines() == [f"Starting at http://127.0.0.1:{port}", "503 True", "403"]
+        if given:
+            assert opened.read_text() == f"http://127.0.0.1:{port}\n"
+            opened.unlink()
+        else:
+            assert not opened.exists()
 
 
 # -------------------------------------------------------------------------- last, since it ends the server's process

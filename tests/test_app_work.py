@@ -9,6 +9,7 @@ import zipfile
 from collections.abc import Callable
 from contextlib import aclosing
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -16,12 +17,13 @@ import pytest
 from app_server import broken, dark, photo
 from PIL import Image, ImageCms
 
-from lightendiff.app import work
+from lightendiff.app import tasks, work
 from lightendiff.app.guard import Guard
 from lightendiff.app.jobs import (
     CARD,
     PREVIEW,
     VIDEOS,
+    Cache,
     Comparison,
     Limits,
     check_kind,
@@ -31,6 +33,7 @@ from lightendiff.app.jobs import (
     restore_batch,
     restore_photo,
 )
+from lightendiff.app.tasks import EXPOSURES, Batch, Choices, Clock, Photo, Progress, Seen
 from lightendiff.app.work import Job, Jobs, Turns, duration, end_jobs, reported
 from lightendiff.images import ImageError, Picture, read_picture, write_picture
 from lightendiff.progress import Stopped
@@ -129,9 +132,9 @@ def test_photo_errors_are_one_line_with_the_name_alone(tmp_path: Path) -> None:
 
 
 def test_files_of_another_kind_name_their_tab(tmp_path: Path) -> None:
-    with pytest.raises(ImageError, match=r"^clip\.MP4: expected a photo, got a video, for which the tab “Video” is$"):
+    with pytest.raises(ImageError, match=r"^clip\.MP4: expected a photo, got a video: use the tab “Video”$"):
         restore_photo(tmp_path / "clip.MP4", tmp_path, negative, LIMITS)
-    with pytest.raises(ImageError, match=r"^a\.jpg: expected a video, got a photo, for which the tab “Photo” is$"):
+    with pytest.raises(ImageError, match=r"^a\.jpg: expected a video, got a photo: use the tab “Photo”$"):
         check_kind(tmp_path / "a.jpg", video=True)
     check_kind(tmp_path / "a.jpg", video=False)
     check_kind(tmp_path / "clip.mp4", video=True)
@@ -371,6 +374,105 @@ def test_progress_is_told_now_and_then() -> None:
 )
 def test_durations(seconds: float, expected: str) -> None:
     assert duration(seconds) == expected
+
+
+# ---------------------------------------------------------------------------------------------------------- tasks
+
+
+class SlowPipe:
+    """Makes negatives, in four units of work that take so many seconds each."""
+
+    def __init__(self, seconds: float = 0.0) -> None:
+        self.restorer = SimpleNamespace(model=SimpleNamespace(exposure_control=True))
+        self.seconds = seconds
+
+    def bind(self, progress: Callable[[float], object], **options: Any) -> Callable[[np.ndarray], np.ndarray]:
+        def restore(pixels: np.ndarray) -> np.ndarray:
+            for done in range(1, 5):
+                time.sleep(self.seconds)
+                progress(done / 4)
+            return negative(pixels)
+
+        return restore
+
+
+def run_task(task: Any, seconds: float = 60) -> tuple[list[Any], Exception | None]:
+    async def run() -> None:
+        async for report in reported(Job(Turns(), "a", seconds), task):
+            if report is not None:
+                reports.append(report)  # noqa: PERF401 - what came before an error counts
+
+    reports: list[Any] = []
+    try:
+        asyncio.run(run())
+    except Exception as error:
+        return reports, error
+    return reports, None
+
+
+def cache(tmp_path: Path) -> Cache:
+    return Cache(tmp_path / "cache", [])
+
+
+def test_new_photo_is_seen_restored_and_offered_at_exposures(tmp_path: Path) -> None:
+    kept = cache(tmp_path)
+    source = photo(tmp_path / "a.png")
+    task = Photo(SlowPipe(), LIMITS, source, kept, (1, 0, 2), new=True)  # type: ignore[arg-type]
+    reports, error = run_task(task)
+    assert error is None
+    kinds = [type(report) for report in reports if not isinstance(report, Progress)]
+    assert kinds == [Seen, Comparison, Choices]
+    assert len(reports[-1].files) == len(EXPOSURES)
+    ((folder),) = (tmp_path / "cache").iterdir()
+    assert kept.files == [{str(path) for path in folder.iterdir()}]
+    reports, _ = run_task(Photo(SlowPipe(), LIMITS, source, kept, (1, 0, 2)))  # type: ignore[arg-type]
+    assert [type(report) for report in reports if not isinstance(report, Progress)] == [Comparison]
+
+
+def test_progress_within_a_photo_has_a_share_and_what_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def progress(value: object) -> None:
+        told.append(str(value))
+
+    told: list[str] = []
+    now = [100.0]
+    monkeypatch.setattr(tasks, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    clock = Clock(SimpleNamespace(progress=progress))  # type: ignore[arg-type]
+    for seconds, share in ((0, 0), (1, 0.1), (5, 0.5), (9, 0.9)):
+        now[0] = 100.0 + seconds
+        clock.tell(share, "Restoring")
+    assert told == ["Restoring", "Restoring, about 9 s left", "Restoring, about 5 s left", "Restoring"]
+    source = photo(tmp_path / "a.png")
+    reports, _ = run_task(Photo(SlowPipe(0.15), LIMITS, source, cache(tmp_path), (1, 0, 2)))  # type: ignore[arg-type]
+    shares = [report.share for report in reports if isinstance(report, Progress)]
+    assert shares == [0, 0.25, 0.5, 0.75, 1]
+
+
+def test_time_limit_ends_a_photo_within_it_and_leaves_nothing(tmp_path: Path) -> None:
+    source = photo(tmp_path / "a.png")
+    task = Photo(SlowPipe(0.1), LIMITS, source, cache(tmp_path), (1, 0, 2))  # type: ignore[arg-type]
+    _, error = run_task(task, seconds=0.15)
+    assert isinstance(error, Stopped)
+    assert list((tmp_path / "cache").iterdir()) == []
+
+
+def test_time_limit_of_a_batch_keeps_what_is_done(tmp_path: Path) -> None:
+    sources = [photo(tmp_path / "a.png"), broken(tmp_path / "b.png"), *[tmp_path / "a.png"] * 20]
+    task = Batch(SlowPipe(0.02), LIMITS, sources, cache(tmp_path), (1, 0, 2))  # type: ignore[arg-type]
+    reports, error = run_task(task, seconds=0.5)
+    assert error is None
+    results = [report for report in reports if isinstance(report, tuple)]
+    assert 1 <= len(results) < 10
+    assert task.summary == f"Stopped after 1 s, the limit for one job. {len(results)} of 22 restored."
+    assert len(task.problems) == 1
+    with zipfile.ZipFile(reports[-1]) as pack:
+        assert len(pack.namelist()) == len(results)
+
+
+def test_batch_without_a_single_result_is_an_error(tmp_path: Path) -> None:
+    task = Batch(SlowPipe(), LIMITS, [broken(tmp_path / "b.png")], cache(tmp_path), (1, 0, 2))  # type: ignore[arg-type]
+    reports, error = run_task(task)
+    assert isinstance(error, ImageError)
+    assert all(isinstance(report, Progress) for report in reports)
 
 
 # ---------------------------------------------------------------------------------------- whose requests are answered

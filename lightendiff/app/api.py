@@ -27,16 +27,15 @@ def endpoints(shared: Shared, settings: Settings) -> None:
     previews = gr.ImageSlider(label="Before and after", type="filepath", **_UNSEEN)
     download, text = gr.DownloadButton("Download", **_UNSEEN), gr.Markdown(**_UNSEEN)
 
-    async def answers(request: gr.Request, task: Callable[[Job], object]) -> AsyncIterator[Any]:
-        """What the task reports; what goes wrong is told in words."""
+    async def answers(request: gr.Request, task: Callable[[Job], object]) -> AsyncIterator[tuple[Any, str]]:
+        """What the task reports, and how far it is; what goes wrong is told in words."""
         job = shared.jobs.start(request.session_hash or "")
         try:
             async with aclosing(reported(job, task)) as reports:
-                said = ""
+                said = "Waiting"
                 async for report in reports:
-                    if not isinstance(report, Progress) or str(report) != said:
-                        said = str(report)
-                        yield report
+                    said = str(report) if isinstance(report, Progress) else said
+                    yield report, said
         except Exception as error:
             expected = isinstance(error, (ValueError, OSError, Stopped))
             if not expected:
@@ -50,11 +49,11 @@ def endpoints(shared: Shared, settings: Settings) -> None:
         if photo is None:
             raise gr.Error("Choose a photo first.", print_exception=False)
         task = Photo(shared.pipe, shared.limits, Path(photo), shared.cache, (strength, exposure, steps))
-        async for report in answers(request, task):
+        async for report, said in answers(request, task):
             if isinstance(report, Comparison):
                 yield (str(report.before), str(report.after)), _given(report.file), report.summary
             else:
-                yield gr.skip(), gr.skip(), _progress(report)
+                yield gr.skip(), gr.skip(), said
 
     async def restore_batch(
         photos: list[str] | None, strength: float, exposure: float, steps: float, request: gr.Request
@@ -64,12 +63,12 @@ def endpoints(shared: Shared, settings: Settings) -> None:
         task = Batch(
             shared.pipe, shared.limits, [Path(each) for each in photos], shared.cache, (strength, exposure, steps)
         )
-        async for report in answers(request, task):
+        async for report, said in answers(request, task):
             if isinstance(report, Path):
                 lines = [task.summary, *(f"- Failed: {html.escape(problem)}" for problem in task.problems)]
                 yield _given(report), "\n".join(lines)
             else:
-                yield gr.skip(), _progress(report)
+                yield gr.skip(), said
 
     async def restore_video(
         video: str | None, strength: float, exposure: float, steps: float, request: gr.Request
@@ -77,11 +76,11 @@ def endpoints(shared: Shared, settings: Settings) -> None:
         if video is None:
             raise gr.Error("Choose a video first.", print_exception=False)
         task = Video(shared.pipe, shared.limits, Path(video), shared.cache, (strength, exposure, steps))
-        async for report in answers(request, task):
+        async for report, said in answers(request, task):
             if isinstance(report, Path):
                 yield _given(report), html.escape(". Note: ".join((task.summary, *task.problems)))
             else:
-                yield gr.skip(), _progress(report)
+                yield gr.skip(), said
 
     for function, given, outputs in (
         (restore, photo, [previews, download, text]),
@@ -95,7 +94,3 @@ def endpoints(shared: Shared, settings: Settings) -> None:
 
 def _given(file: Path) -> Any:
     return gr.DownloadButton(value=str(file))
-
-
-def _progress(report: Any) -> Any:
-    return str(report) if isinstance(report, Progress) else gr.skip()

@@ -116,9 +116,9 @@ def check_kind(source: Path, video: bool) -> None:
     """ImageError that names the tab for it, when it is a video and none is expected, or the other way round."""
     kind = source.suffix.lower()
     if video and kind in READABLE:
-        raise ImageError(f"{shown(source.name)}: expected a video, got a photo, for which the tab “{PHOTO}” is")
+        raise ImageError(f"{shown(source.name)}: expected a video, got a photo: use the tab “{PHOTO}”")
     if not video and kind in VIDEOS:
-        raise ImageError(f"{shown(source.name)}: expected a photo, got a video, for which the tab “{VIDEO}” is")
+        raise ImageError(f"{shown(source.name)}: expected a photo, got a video: use the tab “{VIDEO}”")
 
 
 def look(source: Path, folder: Path, limits: Limits) -> Look:
