@@ -7,7 +7,8 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -69,6 +70,14 @@ def served(home: Path, **options: Any) -> Iterator[Server | None]:
     yield Server(f"http://127.0.0.1:{port}", process, folder, log)
     process.kill()
     process.communicate()
+
+
+def eventually(check: Callable[[], bool], seconds: float = 15) -> bool:
+    """Whether it holds, now or within so many seconds."""
+    end = time.monotonic() + seconds
+    while not check() and time.monotonic() < end:
+        time.sleep(0.1)
+    return check()
 
 
 def free_port() -> int:

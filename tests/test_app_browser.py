@@ -5,15 +5,14 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import time
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from app_server import Server, broken, clip, dark, photo, served
+from app_server import Server, broken, clip, dark, eventually, photo, served
 from PIL import Image
 
 from lightendiff import LightenPipeline
@@ -86,13 +85,6 @@ def download(page: Any, name: str = "Download") -> Path:
         ).click()
     path = Path(given.value.path())
     return path.rename(path.with_name(given.value.suggested_filename))
-
-
-def eventually(check: Callable[[], bool], seconds: float = 15) -> bool:
-    end = time.monotonic() + seconds
-    while not check() and time.monotonic() < end:
-        time.sleep(0.1)
-    return check()
 
 
 def jobs_folders(server: Server) -> list[Path]:

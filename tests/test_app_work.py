@@ -489,6 +489,9 @@ def test_batch_without_a_single_result_is_an_error(tmp_path: Path) -> None:
         ("192.168.1.7:7860", "http://192.168.1.7:7860", None),  # an address can't be made to lead elsewhere
         ("photos.example.org", "https://photos.example.org", None),  # a proxy with TLS
         ("127.0.0.1:7860", "https://photos.example.org", None),  # a proxy that puts its own Host
+        ("mine.lan:7860", "http://mine.lan:7860", None),
+        ("mine.lan:7860", "http://mine.lan:3000", "Origin"),
+        ("localhost:7860", "http://mine.lan:3000", "Origin"),
         ("evil.example:7860", None, "Host"),
         ("evil.example:7860", "http://evil.example:7860", "Host"),
         ("127.0.0.1.evil.example", None, "Host"),
@@ -513,7 +516,7 @@ def test_requests_of_this_page_alone_are_answered(host: str, origin: str | None,
 
     answers: list[Any] = []
     headers = [(b"Host", host.encode())] + ([] if origin is None else [(b"Origin", origin.encode())])
-    guard = Guard(app, ["Photos.example.org"])
+    guard = Guard(app, ["Photos.example.org"], ["127.0.0.1", "Mine.lan"])
     asyncio.run(guard({"type": "http", "headers": headers}, None, send))  # type: ignore[arg-type]
     if refused is None:
         assert answers == ["app"]

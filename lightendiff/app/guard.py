@@ -23,12 +23,14 @@ class Guard:
 
     Args:
         app: gets the others.
-        names: further names under which the app is reached, such as that of a proxy.
+        names: further names under which the app is reached, such as that of a proxy. That may tell the app another one.
+        own: names of this machine, where other programs may have pages of their own.
     """
 
-    def __init__(self, app: App, names: Iterable[str] = ()) -> None:
+    def __init__(self, app: App, names: Iterable[str] = (), own: Iterable[str] = ()) -> None:
         self.app = app
         self.names = {name.lower() for name in names}
+        self.own = {name.lower() for name in own}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] not in ("http", "websocket") or (reason := self.refusal(scope["headers"])) is None:
@@ -46,7 +48,7 @@ class Guard:
         host, origin = found.get(b"host", ""), found.get(b"origin")
         name = _name(f"//{host}")
         # Names lead where their owners say, addresses only where they say themselves.
-        if not (_is_local(name) or _is_address(name) or name in self.names):
+        if not (_is_local(name) or _is_address(name) or name in self.names | self.own):
             return f"Host: expected an address, localhost or a name that --allow-host gave, got {host!r}"
         # A proxy may have put another Host there, but not another Origin.
         if origin is None:

@@ -98,7 +98,7 @@ def launch(
 
         warnings.filterwarnings("ignore", module="PIL")  # of a picture that is refused anyway
         door = Door()
-        guard = Guard(door, [*allow_hosts, host, *_own_names()])
+        guard = Guard(door, allow_hosts, [host, *_own_names()])
         with door.served(guard, listening) as server:
             try:
                 url = f"http://{_shown_host(host)}:{port}"

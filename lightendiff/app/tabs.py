@@ -239,7 +239,7 @@ def _controls(start: str, place: str, download: str | None = None) -> tuple[gr.H
 def why_no_videos() -> str | None:
     """How to get what videos need, where it is missing."""
     try:
-        from ..video.mux import ENCODERS  # noqa: F401
+        from ..video.frames import av  # noqa: F401
     except ImportError as error:
         return str(error)
     return None
