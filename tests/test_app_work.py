@@ -296,7 +296,7 @@ def test_a_new_job_takes_the_place_of_the_user_s_old_one() -> None:
     jobs.start("a", "photo").check()
     with pytest.raises(Stopped):
         old.check()
-    assert old.replaced
+    assert old.unwanted
     for job in (other, elsewhere, jobs.start("a"), jobs.start("a")):
         job.check()
     assert jobs.stop("b", "photo")
@@ -466,6 +466,21 @@ def test_time_limit_of_a_batch_keeps_what_is_done(tmp_path: Path) -> None:
     assert len(task.problems) == 1
     with zipfile.ZipFile(reports[-1]) as pack:
         assert len(pack.namelist()) == len(results)
+
+
+def test_batch_of_a_page_that_is_gone_leaves_nothing(tmp_path: Path) -> None:
+    async def run() -> None:
+        async with aclosing(reported(job, task)) as reports:
+            async for report in reports:
+                if isinstance(report, tuple):
+                    return
+
+    job = Jobs(60).start("a", "batch")
+    sources = [photo(tmp_path / "a.png")] * 20
+    task = Batch(SlowPipe(0.02), LIMITS, sources, cache(tmp_path), (1, 0, 2))  # type: ignore[arg-type]
+    asyncio.run(run())
+    assert job.ended.wait(5)
+    assert list((tmp_path / "cache").iterdir()) == []
 
 
 def test_batch_without_a_single_result_is_an_error(tmp_path: Path) -> None:

@@ -185,7 +185,7 @@ class Controls:
         try:
             async with aclosing(reported(job, task)) as reports:
                 async for report in reports:
-                    if job.replaced:
+                    if job.unwanted:
                         return
                     if isinstance(report, Progress):
                         yield {self.status: widgets.status(str(report), report.share)}
@@ -197,7 +197,7 @@ class Controls:
             if not isinstance(error, (ValueError, OSError)):  # what is wrong with a file isn't the server's trouble
                 traceback.print_exception(error)
             end = {self.status: widgets.status(in_words(error, self.shared.cache.folder), failed=True)}
-        if not job.replaced:
+        if not job.unwanted:
             yield end | {self.stop: gr.Button(interactive=False)}
 
     def stops(self, js: str | None = None) -> None:
@@ -232,7 +232,7 @@ def _controls(start: str, place: str, download: str | None = None) -> tuple[gr.H
             gr.Button("Stop", interactive=False, size="sm", scale=0, min_width=70, elem_id=f"{place}-stop"),
         ]
         if download is not None:
-            buttons.append(gr.DownloadButton(download, interactive=False, size="sm", scale=0, min_width=90))
+            buttons.append(gr.DownloadButton(download, interactive=False, size="sm", scale=0, min_width=130))
     return status, buttons
 
 

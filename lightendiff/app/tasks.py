@@ -140,7 +140,7 @@ class Batch:
                         job.report((source, result))
                     tried += 1
             except Stopped as stop:
-                if job.replaced or tried == len(self.problems):
+                if job.unwanted or tried == len(self.problems):
                     raise
                 why = f"{stop} "
             results.close()  # and the zip file with it

@@ -16,7 +16,7 @@ REPORTS = 0.1  # seconds between two reports of progress, at least
 BEAT = 0.5  # seconds without a report after which `reported` yields all the same, so that its reader may leave
 
 _running: set[Job] = set()
-_REPLACED = "replaced"
+_UNWANTED = "unwanted"
 
 
 class Turns:
@@ -74,9 +74,9 @@ class Job:
         self._why = self._why or why
 
     @property
-    def replaced(self) -> bool:
-        """Whether the user has started another one in its place, so that nobody wants to know of this one."""
-        return self._why == _REPLACED
+    def unwanted(self) -> bool:
+        """Whether nobody wants what is done of it: the user has started another in its place, or the page is gone."""
+        return self._why == _UNWANTED
 
     @property
     def worked(self) -> float:
@@ -137,7 +137,7 @@ class Jobs:
         """A new job, which takes the place of the one that is there. Without a place there may be any number."""
         job = Job(self._turns, user, self._seconds)
         if place:
-            self.stop(user, place, _REPLACED)
+            self.stop(user, place, _UNWANTED)
             self._placed[user, place] = job
         return job
 
@@ -185,7 +185,7 @@ async def reported(job: Job, work: Callable[[Job], object]) -> AsyncGenerator[An
                 break
             yield value
     finally:
-        job.stop()
+        job.stop(_UNWANTED)
     if errors:
         raise errors[0]
 
