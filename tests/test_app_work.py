@@ -314,10 +314,12 @@ def test_reported_yields_reports_then_raises() -> None:
         raise ValueError("broken video")
 
     async def run() -> None:
-        reports = reported(Jobs(60).start("a"), task)
+        job = Jobs(60).start("a")
+        reports = reported(job, task)
         assert [await anext(reports), await anext(reports)] == [1, (2, 3)]
         with pytest.raises(ValueError, match="broken video"):
             await anext(reports)
+        assert not job.unwanted
 
     asyncio.run(run())
 
@@ -531,7 +533,7 @@ def test_requests_of_this_page_alone_are_answered(host: str, origin: str | None,
 
     answers: list[Any] = []
     headers = [(b"Host", host.encode())] + ([] if origin is None else [(b"Origin", origin.encode())])
-    guard = Guard(app, ["Photos.example.org"], ["127.0.0.1", "Mine.lan"])
+    guard = Guard(app, ["Photos.example.org:443"], ["127.0.0.1", "Mine.lan"])
     asyncio.run(guard({"type": "http", "headers": headers}, None, send))  # type: ignore[arg-type]
     if refused is None:
         assert answers == ["app"]

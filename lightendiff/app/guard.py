@@ -29,7 +29,7 @@ class Guard:
 
     def __init__(self, app: App, names: Iterable[str] = (), own: Iterable[str] = ()) -> None:
         self.app = app
-        self.names = {name.lower() for name in names}
+        self.names = {_name(f"//{name}") for name in names} - {""}  # a port beside it doesn't matter
         self.own = {name.lower() for name in own}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -138,6 +138,7 @@ class Jobs:
         job = Job(self._turns, user, self._seconds)
         if place:
             self.stop(user, place, _UNWANTED)
+            self._placed = {key: each for key, each in self._placed.items() if not each.ended.is_set()}
             self._placed[user, place] = job
         return job
 
@@ -185,7 +186,8 @@ async def reported(job: Job, work: Callable[[Job], object]) -> AsyncGenerator[An
                 break
             yield value
     finally:
-        job.stop(_UNWANTED)
+        if not job.ended.is_set():
+            job.stop(_UNWANTED)
     if errors:
         raise errors[0]
 

@@ -21,8 +21,8 @@ page.moved = (...settings) => {
   clearTimeout(timer);
   timer = setTimeout(() => {
     const fields = [...document.querySelectorAll("#settings input")];
-    if (asked && !same(wanted, asked) && fields.every((field) => field.checkValidity()))
-      document.querySelector("#photo-restore").click();
+    const whole = fields.every(({ value, validity }) => value && !validity.rangeUnderflow && !validity.rangeOverflow);
+    if (asked && !same(wanted, asked) && whole) document.querySelector("#photo-restore")?.click();
   }, PAUSE);
 };
 
