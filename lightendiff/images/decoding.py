@@ -10,20 +10,16 @@ from PIL import Image
 from .cicp import adobe_profile
 from .exif import exif_of, is_adobe_rgb, valid_dpi
 from .icc import model_of
+from .mending import NOTE
 from .picture import Picture
-from .pixels import CONVERTED, decoded, kept_profile, loaded, split_alpha
+from .pixels import CONVERTED, decoded, kept_profile, split_alpha
 from .xmp import plain_xmp
 
 
-def read_with_pillow(data: bytes, max_pixels: int, format: str, *decoders: str) -> tuple[Picture, int]:
-    """The first frame as it is stored, decoded by one of these decoders, and its EXIF orientation."""
-    with loaded(data, max_pixels, *decoders) as image:
-        return as_picture(image, format, frames_note(image))
-
-
-def frames_note(image: Image.Image) -> list[str]:
-    """A note where there is more than one frame, else none."""
-    return ["only the first frame is restored"] if getattr(image, "is_animated", False) else []
+def first_notes(image: Image.Image) -> list[str]:
+    """A note where there is more than one frame, and one where the file ended early."""
+    notes = ["only the first frame is restored"] if getattr(image, "is_animated", False) else []
+    return [*notes, NOTE] if image.info.get("mended") else notes
 
 
 def as_picture(
