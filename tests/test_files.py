@@ -98,6 +98,20 @@ def test_texts_of_png_are_told_elsewhere(tmp_path: Path) -> None:
     assert notes == ("only PNG holds texts of its kind: they are left out (Title)",)
 
 
+@pytest.mark.parametrize("exif", [b"", make_exif()], ids=["no EXIF", "EXIF"])
+@pytest.mark.parametrize("row", WRITTEN, ids=lambda row: row.name)
+def test_the_resolution_is_kept_in_every_format(row: Format, exif: bytes) -> None:
+    picture = decode_picture(encode_picture(Picture(PIXELS, exif=exif, dpi=(300, 200)), format="JPEG")[0], "a.jpg")
+    data, notes = encode_picture(picture, format=row.name)
+    again = decode_picture(data, "a")
+    assert again.dpi == pytest.approx((300, 200), abs=0.1)
+    assert bool(notes) == (bool(exif) and "exif" not in row.holds)
+    kept = Image.Exif()
+    kept.load(again.exif)
+    assert kept.get(271) == ("Maker" if exif and "exif" in row.holds else None)
+    assert decode_picture(encode_picture(again, format="PNG")[0], "a").dpi == pytest.approx((300, 200), abs=0.1)
+
+
 # ----------------------------------------------------------------------------------------------------- what is claimed
 
 

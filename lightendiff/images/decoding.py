@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 
 from .cicp import adobe_profile
-from .exif import exif_of, is_adobe_rgb, valid_dpi
+from .exif import exif_of, is_adobe_rgb, resolution_of, valid_dpi
 from .icc import model_of
 from .mending import NOTE
 from .picture import Picture
@@ -55,7 +55,7 @@ def as_picture(
         xmp=plain_xmp(packet.encode() if isinstance(packet, str) else bytes(packet), notes),
         iptc=iptc,
         comment=comment,
-        dpi=valid_dpi(*image.info.get("dpi", (None, None))),
+        dpi=valid_dpi(*image.info.get("dpi", (None, None))) or resolution_of(exif),
         srgb=image.mode in CONVERTED,
         encoding=encoding or {},
         notes=tuple(notes),

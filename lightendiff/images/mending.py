@@ -158,7 +158,7 @@ def _padded(data: bytes, size: int) -> bytes | None:
 
 
 def _whole_gif(data: bytes) -> bytes | None:
-    """The first frame's codes go on with zeros, each a pixel of the first colour, for as many rows as may be missing."""
+    """The first frame's codes go on with zeros, each a pixel of the first colour, for as many rows as may miss."""
     at = 13 + _palette(data[10])
     while data[at] != 0x2C:  # an image
         at += 2
