@@ -74,6 +74,17 @@ def test_imagemagicks_raw_profiles_survive_in_png(tmp_path: Path, number: bytes)
     assert (again.iptc, again.xmp) == ((RECORDS, b"") if number == b"iptc" else (b"", content))
 
 
+@pytest.mark.parametrize("kind", [1, 4, 7])
+def test_records_in_tiff_are_kept_whatever_they_are_called(tmp_path: Path, kind: int) -> None:
+    tifffile = pytest.importorskip("tifffile")
+    records = RECORDS + bytes(-len(RECORDS) % 4)
+    value = np.frombuffer(records, "<u4").tolist() if kind == 4 else records
+    tags = [(33723, kind, len(value), tuple(value) if kind == 4 else value, True)]
+    tifffile.imwrite(tmp_path / "a.tif", PIXELS, photometric="rgb", extratags=tags)
+    picture = read_picture(tmp_path / "a.tif")
+    assert (picture.iptc, picture.notes) == (records, ())
+
+
 def test_records_are_found_among_other_resources() -> None:
     other = b"8BIM" + struct.pack(">H", 0x03ED) + b"\x03abc" + struct.pack(">I", 3) + b"xyz\0"
     assert in_resources(other + as_resources(RECORDS)) == RECORDS

@@ -9,6 +9,7 @@ from PIL import Image
 
 from .cicp import adobe_profile
 from .exif import exif_of, is_adobe_rgb, resolution_of, valid_dpi
+from .formats import BY_NAME
 from .icc import model_of
 from .mending import NOTE
 from .picture import Picture
@@ -45,6 +46,9 @@ def as_picture(
     if not icc_profile and pixels.shape[2] == 3 and image.mode not in CONVERTED and is_adobe_rgb(exif):
         icc_profile = adobe_profile()
         notes.append("its EXIF data says Adobe RGB: a profile says so, too")
+    resolution = valid_dpi(*image.info.get("dpi", (None, None)))
+    if "dpi" not in BY_NAME[format].holds:
+        resolution = resolution_of(exif)
     packet = xmp or image.info.get("xmp") or image.info.get("XML:com.adobe.xmp") or b""
     picture = Picture(
         pixels,
@@ -55,7 +59,7 @@ def as_picture(
         xmp=plain_xmp(packet.encode() if isinstance(packet, str) else bytes(packet), notes),
         iptc=iptc,
         comment=comment,
-        dpi=valid_dpi(*image.info.get("dpi", (None, None))) or resolution_of(exif),
+        dpi=resolution,
         srgb=image.mode in CONVERTED,
         encoding=encoding or {},
         notes=tuple(notes),

@@ -51,6 +51,7 @@ def read(data: bytes, max_pixels: int) -> tuple[Picture, int]:
     if tags.get(_SUBFILE, 0) & 1 and not _is_raw(data, tags) and (page := _full_page(data, tags)):
         data, orientation = reset_orientation(data[:4] + struct.pack(_order(data) + "I", page) + data[8:])
         tags = _directory(data)
+    given = data
     if tags.tagtype.get(_XMP, 1) not in (1, 2, 7):
         data = _with_bytes(data, _XMP)
     if _is_raw(data, tags):  # its first page is a thumbnail
@@ -69,8 +70,8 @@ def read(data: bytes, max_pixels: int) -> tuple[Picture, int]:
         format="TIFF",
         exif=_exif_of(data, notes),
         icc_profile=fitting_profile(icc_profile, pixels.shape[2], notes),
-        xmp=plain_xmp(_tag_bytes(tags, _XMP, notes), notes),
-        iptc=_tag_bytes(tags, _IPTC, notes),
+        xmp=plain_xmp(_tag_bytes(given, _XMP, notes), notes),
+        iptc=_tag_bytes(data, _IPTC, notes),
         srgb=srgb,
         dpi=dpi,
         notes=tuple(notes),
@@ -139,7 +140,7 @@ def _pixels(
         return from_lab(array, signed=kind == 8), b"", True
     if kind == 0:
         array[..., 0] = np.iinfo(array.dtype).max - array[..., 0]
-    return array, _tag_bytes(tags, _ICC, notes), False
+    return array, _tag_bytes(data, _ICC, notes), False
 
 
 def _is_raw(data: bytes, tags: TiffImagePlugin.ImageFileDirectory_v2) -> bool:
@@ -167,16 +168,17 @@ def _straight_alpha(array: np.ndarray, colours: int, kinds: tuple[int, ...], not
     return np.concatenate([np.rint(colour.clip(0, white)).astype(array.dtype), array[..., -1:]], axis=2)
 
 
-def _tag_bytes(tags: TiffImagePlugin.ImageFileDirectory_v2, tag: int, notes: list[str]) -> bytes:
-    value = tags.get(tag, b"")  # a tuple of numbers, or the bytes, or a tuple with the bytes, as the tag's type has it
-    parts = value if isinstance(value, tuple) else (value,)
-    if all(isinstance(part, bytes) for part in parts):
-        return b"".join(parts)
-    code = {1: "B", 3: "H", 4: "I"}.get(tags.tagtype.get(tag, 0))
-    if code is None or not all(isinstance(part, int) for part in parts) or (tag != _IPTC and code != "B"):
-        notes.append(f"the TIFF tag {tag} holds numbers where bytes belong: it is left out")
+def _tag_bytes(data: bytes, tag: int, notes: list[str]) -> bytes:
+    """What a tag of the first directory holds, as it is in the file: of a known number Pillow would keep the first."""
+    order = _order(data)
+    entry = dict(directory_entries(data, order)).get(tag)
+    if entry is None:
         return b""
-    return struct.pack(f"{tags._endian}{len(parts)}{code}", *parts)  # some programs call the bytes numbers
+    kind, count, place = struct.unpack_from(order + "HII", data, entry + 2)
+    size = count * {1: 1, 2: 1, 7: 1}.get(kind, 4 if kind == 4 and tag == _IPTC else 0)  # IPTC is often called numbers
+    if not size:
+        notes.append(f"the TIFF tag {tag} holds numbers where bytes belong: it is left out")
+    return data[entry + 8 : entry + 8 + size] if size <= 4 else data[place : place + size]
 
 
 def _exif_of(data: bytes, notes: list[str]) -> bytes:
