@@ -23,15 +23,11 @@ _LIMIT_LOCK = threading.Lock()
 _limit_users, _pillow_limit = 0, Image.MAX_IMAGE_PIXELS
 
 
-class TooLarge(ValueError):
-    """A picture has more pixels than are allowed."""
-
-
 def check_size(width: int, height: int, max_pixels: int) -> None:
-    """TooLarge if there are more than max_pixels."""
+    """ValueError if there are more than max_pixels."""
     if width * height > max_pixels:
         limit = f"the limit of {max_pixels:,} pixels; it can be raised for files you trust"
-        raise TooLarge(f"{width}×{height} is more than {limit}")
+        raise ValueError(f"{width}×{height} is more than {limit}")
 
 
 @contextlib.contextmanager
@@ -62,8 +58,6 @@ def loaded(data: bytes, max_pixels: int, *decoders: str, mend: Mend | None = Non
             decode = partial(opened, decoders=decoders, max_pixels=max_pixels)
             try:
                 image = decode(data)
-            except TooLarge:
-                raise
             except Exception:  # whatever decoders raise over a file that ends early
                 mended = mend(data, decode) if mend else None
                 if mended is None:
