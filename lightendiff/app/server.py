@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from ..runtime.extras import needing
 from .guard import Guard
 from .work import end_jobs
 
@@ -125,8 +126,10 @@ def launch(
 
 
 def _check_gradio() -> None:
-    if importlib.util.find_spec("gradio") is None:
-        raise ImportError("the web app needs gradio: pip install 'lightendiff[app]'")
+    """Without importing it, which takes seconds."""
+    with needing("app", "the web app"):
+        if importlib.util.find_spec("gradio") is None:
+            raise ModuleNotFoundError("No module named 'gradio'", name="gradio")
 
 
 def _check_limits(**limits: float) -> None:
