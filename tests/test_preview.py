@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 from lightendiff import LightenPipeline, Picture, read_picture, write_picture
-from lightendiff.batch.preview import SIDE, STOPS, exposures_around, preview, sheet
+from lightendiff.batch.preview import LABEL, SIDE, STOPS, TILE, exposures_around, preview, sheet
 from lightendiff.cli.main import main
 from lightendiff.models.presets import PRESETS
 from lightendiff.restorer import Restorer
@@ -29,7 +29,7 @@ def dark(height: int = 40, width: int = 60, channels: int = 3, dtype: type = np.
 
 def tile(picture: np.ndarray, number: int, height: int = 40, width: int = 60) -> np.ndarray:
     """The picture at that place of a sheet whose pictures are smaller than their places."""
-    top, left = 8 + (number // 4) * (height + 20 + 8), 8 + (number % 4) * 408
+    top, left = 8 + (number // 4) * (height + 20 + 8), 8 + (number % 4) * 208
     return picture[top : top + height, left : left + width]
 
 
@@ -75,6 +75,11 @@ def test_large_pictures_are_shrunk_before(pipe: LightenPipeline) -> None:
     assert set(sizes) == {(10, SIDE)}
 
 
+@pytest.mark.parametrize(("size", "columns"), [((900, 600), 267), ((600, 900), TILE), ((900, 90), LABEL)])
+def test_columns_are_as_wide_as_the_pictures(size: tuple[int, int], columns: int) -> None:
+    assert sheet([dark(*size)] * 5, ["x"] * 5).shape[1] == 4 * (columns + 8) + 8
+
+
 def test_labels_are_drawn() -> None:
     pictures = [dark()] * 5
     plain, told = sheet(pictures, [""] * 4 + ["x"]), sheet(pictures, ["--exposure 0.5"] + [""] * 3 + ["x"])
@@ -88,7 +93,7 @@ def test_the_command(weights: Path, tmp_path: Path, capsys: pytest.CaptureFixtur
     options = ["--preview", "--weights", str(weights), "--device", "cpu"]
     assert main([str(photo), *options]) == 0
     assert sorted(path.name for path in tmp_path.iterdir()) == ["photo.tif", "photo_preview.jpg"]
-    assert read_picture(tmp_path / "photo_preview.jpg").pixels.shape[1] == 4 * 408 + 8
+    assert read_picture(tmp_path / "photo_preview.jpg").pixels.shape[1] == 4 * 208 + 8
     assert main([str(photo), *options, "--format", "png"]) == 0
     made = np.asarray(Image.open(tmp_path / "photo_preview.png"))
     assert np.abs(tile(made, 0) - read_picture(photo).pixels / 257).max() <= 0.51

@@ -19,6 +19,7 @@ STOPS = (-1.5, -1.0, -0.5, 0.0, 0.5, 1.0, 1.5)  # from the exposure that is aske
 SIDE = 768  # pixels to which the picture is shrunk before: what the UNet sees of a larger one, too
 COLUMNS = 4
 TILE = 400  # pixels to a side of each on the sheet
+LABEL = 200  # that its label takes
 
 
 def preview(picture: Picture, restore: BoundPipeline) -> Picture:
@@ -48,10 +49,13 @@ def exposures_around(stops: float) -> list[float]:
 
 
 def sheet(pictures: Sequence[np.ndarray], labels: Sequence[str]) -> np.ndarray:
-    """Pictures (h, w, 1 or 3), uint8 or uint16, in rows, each with its label below: (H, W, 3) uint8."""
+    """Pictures (h, w, 1 or 3) of one size, uint8 or uint16, in rows, each with its label below: (H, W, 3) uint8."""
+    height, width = pictures[0].shape[:2]
+    scale = min(1.0, TILE / max(height, width))
+    size = max(LABEL, round(width * scale)), max(1, round(height * scale))
     tiles = [Tile(_eight_bits(pixels), label) for pixels, label in zip(pictures, labels, strict=True)]
     rows = [tiles[i : i + COLUMNS] for i in range(0, len(tiles), COLUMNS)]
-    return contact_sheet(rows, size=(TILE, TILE))
+    return contact_sheet(rows, size=size)
 
 
 def _eight_bits(pixels: np.ndarray) -> np.ndarray:
