@@ -46,7 +46,7 @@ def working(pixels: np.ndarray, alpha: np.ndarray | None, profile: bytes) -> Wor
         given, back = space.to_srgb(seen), space.from_srgb
 
     def restored(light: np.ndarray) -> np.ndarray:
-        if np.array_equal(light, given):
+        if np.array_equal(light[:1], given[:1]) and np.array_equal(light, given):  # seldom, so look at a row first
             return pixels
         return light if back is None else back(light, seen)
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from ..files.locations import RemotePath, located
 from ..files.storage import write_whole
-from .exif import fitted
+from .exif import fitted, with_resolution
 from .formats import BY_NAME, FORMATS, TABLE, Format, written_as
 from .icc import as_colour, model_of
 from .picture import ImageError, Picture, reason, shown
@@ -81,6 +81,8 @@ def _encode(picture: Picture, row: Format, quality: int | None, notes: list[str]
         picture = replace(picture, icc_profile=as_colour(picture.icc_profile))
     _note_left_out(picture, row, notes)
     exif = fitted(picture.exif, width, height, srgb=picture.srgb) if picture.exif else b""
+    if picture.dpi and "dpi" not in row.holds and "exif" in row.holds:
+        exif = with_resolution(exif, picture.dpi)
     picture = replace(picture, exif=exif)
     if picture.format != row.name:
         picture = replace(picture, encoding={})
