@@ -4,6 +4,7 @@ import os
 import threading
 import time
 import tracemalloc
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,8 @@ from lightendiff.batch.plan import Job, output_name, plan
 from lightendiff.batch.run import restore_files, restored
 from lightendiff.files import storage
 from lightendiff.images import Picture, read_picture, write_picture
+
+compared = partial(restored, compare=True)
 
 
 def invert(array: np.ndarray) -> np.ndarray:
@@ -351,7 +354,7 @@ def test_pictures_of_equal_size_are_restored_together(tmp_path):
         return [invert(array) for array in arrays]
 
     failures: list[str] = []
-    summary = restore_files(jobs, alone, many=many, compare=True, failed=failures.append)
+    summary = restore_files(jobs, alone, many=many, make=compared, failed=failures.append)
     assert (summary.restored, summary.failed, len(failures)) == (8, 1, 1)
     assert all(len(batch) > 1 and len(set(batch)) == 1 for batch in batches)
     assert sorted([*single, *(kind for batch in batches for kind in batch)]) == sorted(
@@ -453,7 +456,7 @@ def test_format_compare_and_notes(tmp_path):
     frames = [Image.new("RGB", (5, 6), colour) for colour in ("red", "blue")]
     frames[0].save(tmp_path / "in" / "9.gif", save_all=True, append_images=frames[1:])
     jobs = plan([tmp_path / "in"], tmp_path / "out", format="jpg").jobs
-    summary = restore_files(jobs, invert, format="jpg", compare=True)
+    summary = restore_files(jobs, invert, format="jpg", make=compared)
     assert tree(tmp_path / "out") == ["0.jpg", "1.jpg", "9.jpg"]
     picture = read_picture(tmp_path / "out" / "9.jpg")
     assert (picture.format, picture.pixels.shape) == ("JPEG", (6, 10, 3))

@@ -1,33 +1,21 @@
-"""The bar of a run over pictures, which moves within a picture, too."""
+"""The bar of a run over pictures, which are restored, and written while the next ones are."""
 
 from __future__ import annotations
 
-import sys
 from types import TracebackType
 
-from tqdm import tqdm
-
-_FORMAT = "{percentage:3.0f}%|{bar}| {desc}[{elapsed}<{remaining}, {rate_fmt}]"
+from ..runtime.bar import Bar
 
 
 class PictureBar:
-    """A bar on standard error, where that is a terminal, of `total` pictures. It is there as a context manager."""
+    """A bar of `total` pictures, which is there as long as the context is."""
 
     def __init__(self, total: int) -> None:
-        self._total, self._bar = total, tqdm(disable=True)
+        self._total = total
         self._done, self._written_later, self._share = 0, 0, 0.0
 
     def __enter__(self) -> PictureBar:
-        # Without `miniters`, tqdm learns how many steps lie between two drawings, and would pass over shares of one.
-        self._bar = tqdm(
-            total=self._total,
-            unit="image",
-            disable=None,
-            file=sys.stderr,
-            miniters=0,
-            bar_format=_FORMAT,
-            desc=f"0/{self._total} ",
-        )
+        self._bar = Bar(self._total)
         return self
 
     def __exit__(
@@ -49,6 +37,4 @@ class PictureBar:
         self._show()
 
     def _show(self) -> None:
-        position = min(self._total, self._done + self._written_later + self._share)
-        self._bar.set_description_str(f"{int(position)}/{self._total} ", refresh=False)
-        self._bar.update(max(0.0, position - self._bar.n))
+        self._bar.at(self._done + self._written_later + self._share)

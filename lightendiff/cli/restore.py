@@ -18,7 +18,7 @@ from ..files.storage import make_folder
 from .arguments import build_parser
 from .loading import FAILED, ended_by, load_restore
 from .messages import never_fail
-from .outputs import folders, names_picture, planned, settle
+from .outputs import folders, maker, names_picture, planned, settle
 from .record import note_options, others_options
 
 if TYPE_CHECKING:
@@ -31,6 +31,7 @@ lightendiff restore photo.jpg bright.jpg
 lightendiff restore photo.jpg -o restored
 lightendiff restore holiday/ -o restored --recursive --skip-existing
 lightendiff restore photo.jpg -o restored --strength 0.7 --exposure 0.5
+lightendiff restore photo.jpg --preview
 lightendiff restore photo.jpg -o compare --compare
 lightendiff restore - -o - < dark.png > restored.png
 """
@@ -104,10 +105,10 @@ def _run(args: argparse.Namespace, error: Callable[[str], NoReturn]) -> int | No
             summary = restore_files(
                 plan.jobs,
                 restore,
-                many=restore.many,
+                many=None if args.preview else restore.many,  # which are given arrays alone
                 format=args.format,
                 quality=args.quality,
-                compare=args.compare,
+                make=maker(args),
                 max_pixels=int(args.max_megapixels * 1e6),
                 failed=failed,
                 done=bar.done,

@@ -73,7 +73,7 @@ def _encode(picture: Picture, row: Format, quality: int | None, notes: list[str]
         alpha = None
     if 8 * pixels.itemsize > row.bits:
         notes.append(f"{row.title} holds {row.bits} bit: 16 bit is rounded")
-        pixels, alpha = _rounded(pixels), None if alpha is None else _rounded(alpha)
+        pixels, alpha = rounded(pixels), None if alpha is None else rounded(alpha)
     if alpha is not None and channels == 1 and 8 * pixels.itemsize > row.grey_bits:
         pixels = pixels.repeat(3, axis=2)  # few programs (not even our reader) take grey with alpha there
     array = pixels if alpha is None else np.concatenate([pixels, alpha[..., None]], axis=2)
@@ -90,7 +90,7 @@ def _encode(picture: Picture, row: Format, quality: int | None, notes: list[str]
     return data
 
 
-def _rounded(array: np.ndarray) -> np.ndarray:
+def rounded(array: np.ndarray) -> np.ndarray:
     """16 bit as 8."""
     return ((array.astype(np.uint32) * 255 + 32767) // 65535).astype(np.uint8)
 

@@ -18,7 +18,7 @@ from typing import Any
 from ..images import shown
 from ..pipeline import BoundPipeline, LightenPipeline
 from ..progress import Progress as FrameProgress
-from .deflicker import Deflicker
+from .deflicker import SMOOTHING, Deflicker
 from .frames import Source, av, in_one_line
 from .join import Joint
 from .look import Look, pixels_of
@@ -26,8 +26,6 @@ from .mux import ENCODERS, SegmentWriter
 from .segments import Parts
 from .side_data import side_data
 from .watch import Watch
-
-SMOOTHING = 1.0  # seconds
 
 Progress = Callable[[int, int | None], object]
 
