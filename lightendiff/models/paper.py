@@ -79,6 +79,7 @@ class PaperAutoencoder(Autoencoder):
     encoder: PaperEncoder
     decoder: PaperDecoder
 
+    needs_decomposition = True
     exposure_control = False
     preferred_dtype = torch.float32  # published in it, and compared with what that gives
     first_and_last = (

@@ -24,6 +24,7 @@ from ..models.presets import PRESETS, PresetName, RestorerConfig
 from ..pipeline import SHIPPED_WEIGHTS
 from ..restorer import Restorer
 from ..runtime.devices import has_native_bfloat16
+from ..weights.folder import DECOMPOSITION
 from ..weights.load import load
 from .optimizer import Muon, split_parameters
 
@@ -75,19 +76,21 @@ class RestorationTraining(lightning.LightningModule):
             raise ValueError(f"optimizer: expected 'muon' or 'adamw', got {optimizer!r}")
         if preset not in PRESETS:
             raise ValueError(f"preset: expected one of {sorted(PRESETS)}, got {preset!r}")
-        given: dict[str, Any] = {"num_inference_steps": num_inference_steps, "start_timestep": start_timestep}
+        sampling: dict[str, Any] = {"num_inference_steps": num_inference_steps, "start_timestep": start_timestep}
         if isinstance(network, Mapping):  # as a checkpoint holds it
             network = RestorerConfig.from_dict(network)
         config = PRESETS[preset] if network is None else network
-        self.restorer = Restorer(replace(config, **{k: v for k, v in given.items() if v is not None}))
+        self.restorer = Restorer(replace(config, **{k: v for k, v in sampling.items() if v is not None}))
         # What `load_from_checkpoint` makes the module with: plain values, which unpickle without running any code.
         stored = None if network is None else json.loads(json.dumps(network.to_dict()))
-        self.save_hyperparameters({"preset": preset, "network": stored, **given}, logger=False)
+        self.save_hyperparameters({"preset": preset, "network": stored, **sampling}, logger=False)
         if init_from == "default":
             init_from = str(SHIPPED_WEIGHTS)
         if init_from is not None:
             try:
-                self.restorer.load_state_dict(load(init_from).state_dict())
+                given, own = load(init_from).state_dict(), self.restorer.state_dict()
+                anew = {name: tensor for name, tensor in own.items() if name.startswith(DECOMPOSITION)}
+                self.restorer.load_state_dict({**anew, **given})  # weights for restoring have no decomposition
             except RuntimeError as error:  # which lists hundreds of names
                 raise ValueError(f"init_from: {init_from} isn't of the architecture of preset {preset!r}") from error
         self.restorer.to(memory_format=torch.channels_last)
