@@ -61,12 +61,11 @@ def correct(dark: Tensor, restored: Tensor) -> Tensor:
         (b, 3, h, w) in [0, 1].
     """
     height, width = dark.shape[2:]
-    dark, restored = (_whole_blocks(image) for image in (dark, restored.clamp(0.0, 1.0)))
+    dark, restored = (whole_blocks(image) for image in (dark, restored.clamp(0.0, 1.0)))
     out, largest = to_linear(restored), dark.amax(dim=1, keepdim=True)
     brightness, level = _luminance(out), _blocks(largest)
-    seen, made = (to_linear(_blocks(image)) for image in (dark, restored))
-    trust = _ramp(_luminance(seen), TRUST) * _unclipped(largest)
-    slope, offset = _fitted(_rho(seen) - _rho(made), trust, level)
+    seen, trust = trusted_light(dark)
+    slope, offset = _fitted(_rho(seen) - _rho(to_linear(_blocks(restored))), trust, level)
     difference = (slope * largest + offset) * (1.0 - _ramp(largest, NEARLY_CLIPPED))
     wanted = out + brightness * _all_channels(difference)
     out = _in_gamut(wanted, brightness, to_linear(largest))
@@ -91,6 +90,26 @@ def correct_in_strips(dark: Tensor, restored: Tensor, pixels: int) -> Tensor:
         above = strip[:, :, max(0, bottom - REACH) - first : bottom - first].clone()  # before it is overwritten
         restored[:, :, top:bottom] = correct(dark[:, :, first:last], strip)[:, :, top - first : bottom - first]
     return restored
+
+
+def recoloured(picture: Tensor, seen: Tensor, trust: Tensor) -> Tensor:
+    """Linear light of `picture` in the colours of `seen`, as far as those can be trusted; for `with_true_hues`.
+
+    Args:
+        picture: (b, 3, h, w) code values, sides multiples of `BLOCK`.
+        seen, trust: (b, 3, h/4, w/4) linear light at any exposure, and (b, 1, h/4, w/4) from 0 to 1.
+    """
+    out, guide = to_linear(picture), picture.amax(dim=1, keepdim=True)
+    slope, offset = _fitted(_rho(seen) - _rho(to_linear(_blocks(picture))), trust, _blocks(guide))
+    brightness = _luminance(out)
+    wanted = out + brightness * _all_channels(slope * guide + offset)
+    return _in_gamut(wanted, brightness, torch.full_like(guide, LIT[1]))
+
+
+def trusted_light(picture: Tensor) -> tuple[Tensor, Tensor]:
+    """Linear light of the blocks of a picture, (b, 3, h/4, w/4), and how far its colour can be trusted, from 0 to 1."""
+    light = to_linear(_blocks(picture))
+    return light, _ramp(_luminance(light), TRUST) * _unclipped(picture.amax(dim=1, keepdim=True))
 
 
 def _unclipped(largest: Tensor) -> Tensor:
@@ -204,7 +223,8 @@ def _smooth_ramp(x: Tensor, ends: tuple[float, float]) -> Tensor:
     return t * t * (3.0 - 2.0 * t)
 
 
-def _whole_blocks(image: Tensor) -> Tensor:
+def whole_blocks(image: Tensor) -> Tensor:
+    """`image` extended on the right and bottom to sides that are multiples of `BLOCK`."""
     h, w = image.shape[2:]
     return F.pad(image, (0, -w % BLOCK, 0, -h % BLOCK), mode="replicate") if h % BLOCK or w % BLOCK else image
 

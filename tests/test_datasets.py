@@ -203,6 +203,28 @@ def test_brackets_blend_neighbouring_exposures(brackets: Path) -> None:
     assert greys(source) == [(20, 100), (60, 100)]  # validation takes the frames as they are
 
 
+def test_brackets_of_true_hue(tmp_path: Path) -> None:
+    light = np.array([0.16, 0.08, 0.02])  # linear, of an orange wall
+    ratios = light / (light @ [0.2126, 0.7152, 0.0722])
+
+    def code(linear: np.ndarray) -> np.ndarray:
+        values = np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055)
+        return np.round(255 * values.clip(0, 1)).astype(np.uint8)
+
+    for name, picture in {"a": code(light), "b": code(4 * light), "reference": np.uint8([150, 140, 90])}.items():
+        write(tmp_path / "scene" / f"{name}.png", np.tile(picture, (32, 36, 1)))
+    plain, true = (Brackets(tmp_path, true_hues=asked) for asked in (False, True))
+    for source in (plain, true):
+        source.load()
+    given, target = (source.pair(0).target.astype(float) / 255 for source in (plain, true))
+    assert given.shape == target.shape == (3, 32, 36)
+    linear = np.where(target <= 0.04045, target / 12.92, ((target + 0.055) / 1.055) ** 2.4).mean((1, 2))
+    luminance = linear @ [0.2126, 0.7152, 0.0722]
+    reference = ((np.array([150, 140, 90]) / 255 + 0.055) / 1.055) ** 2.4 @ [0.2126, 0.7152, 0.0722]
+    np.testing.assert_allclose(linear / luminance, ratios, rtol=0.04)
+    np.testing.assert_allclose(luminance, reference, rtol=0.02)
+
+
 def test_brackets_frame_to_frame(brackets: Path) -> None:
     source = Brackets(brackets, scenes=["a"], target="frames")
     source.load()

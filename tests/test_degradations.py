@@ -14,7 +14,7 @@ from lightendiff.data.degradations import SensorModel, SensorParameters, darken
 
 def parameters(count: int = 1, **values: float) -> SensorParameters:
     """Nothing but what is asked for: no noise, no tint, no JPEG."""
-    names = ("exposure", "shot", "read", "rows", "correlation", "grain", "jpeg_quality")
+    names = ("exposure", "shot", "read", "rows", "correlation", "grain", "smoothing", "sharpening", "jpeg_quality")
     defaults = dict.fromkeys(names, 0.0) | {"grain": 0.1, "jpeg_quality": 101.0}
     tensors = {name: torch.full((count,), float(value)) for name, value in (defaults | values).items()}
     return SensorParameters(**tensors, tint=torch.zeros(count, 3), gains=torch.ones(count, 3))
@@ -93,6 +93,33 @@ def test_rows_share_their_noise() -> None:
     rows = n.mean((1, 3))  # the noise of single pixels averages out over 3 · 256 of them
     assert rows.square().mean().item() == pytest.approx(0.01**2, rel=0.25)
     assert n.mean((1, 2)).square().mean().item() < 1e-6
+
+
+def test_processed_noise_is_smaller_and_coarser() -> None:
+    options = {"exposure": -3.0, "shot": 3e-4}
+    raw, processed = (
+        noise(darken(GREY, parameters(**options, smoothing=smoothing, sharpening=0.3), generator()))
+        for smoothing in (0.0, 1.5)
+    )
+
+    def correlation(x: torch.Tensor) -> float:
+        return float((x[..., 1:] * x[..., :-1]).mean() / x.square().mean())
+
+    assert processed.std() < 0.6 * raw.std()
+    assert abs(correlation(raw)) < 0.1 < 0.3 < correlation(processed)
+
+
+def test_processing_keeps_edges_and_colours() -> None:
+    target = torch.zeros(1, 3, 64, 64)
+    target[:, :2, :, 32:] = 0.9
+    target[:, 2] = 0.4
+    options = {"exposure": -2.0, "shot": 1e-4}
+    dark = darken(target, parameters(**options, smoothing=1.0, sharpening=0.0), generator())
+    clean = darken(target, parameters(exposure=-2.0))
+    for side in (slice(0, 29), slice(35, 64)):
+        assert (dark - clean)[..., side].mean((0, 2, 3)).abs().max() < 1 / 255
+    step = dark[:, :2].mean((0, 1, 2))
+    assert step[33] - step[30] > 0.8 * (step[60] - step[4])
 
 
 def test_jpeg_is_close_to_a_real_one() -> None:

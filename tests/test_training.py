@@ -24,6 +24,7 @@ import yaml
 from lightning.pytorch.cli import LightningCLI
 from torch import Tensor, distributed
 
+from lightendiff import colour
 from lightendiff.data.augment import BatchAugment
 from lightendiff.data.datamodule import collate
 from lightendiff.data.datasets import SelfMade
@@ -292,6 +293,24 @@ def test_pictures_of_tones_only_are_not_decoded(monkeypatch: pytest.MonkeyPatch)
     torch.testing.assert_close(decoded[0], data["dark"][1:])
     data["ignore_detail"] = torch.tensor([True, True])
     assert module.losses(data, module.generator(0)).keys() == {"latent"}
+
+
+def test_pictures_are_compared_in_the_dark_ones_colours() -> None:
+    compared = []
+
+    def keep(image: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        compared.append((image.detach(), target))
+        return image.mean()
+
+    module = LatentDiffusion(preset="tiny", joint_from_step=0, reexpose_probability=0.0, image_loss=keep)
+    data = module.augment(batch(), module.generator(0))
+    data["dark"] = torch.tensor([0.4, 0.3, 0.2]).view(1, 3, 1, 1).expand_as(data["dark"])
+    data["target"] = torch.tensor([0.4, 0.6, 0.7]).view(1, 3, 1, 1).expand_as(data["target"])
+    module.losses(data, module.generator(0))
+    dark = (colour.to_linear(data["dark"])).mean((0, 2, 3))
+    for picture in compared[0]:
+        light = colour.to_linear(picture).mean((0, 2, 3))
+        torch.testing.assert_close(light / light.sum(), dark / dark.sum(), rtol=0.03, atol=0.0)
 
 
 def test_the_unet_alone_can_be_tuned_on_its_trajectories() -> None:

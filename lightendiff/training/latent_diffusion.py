@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from ..colour import correct
 from ..diffusion.scheduler import gaussian_noise
 from .base import Batch, RestorationTraining
 from .content_transfer import Reexposure
@@ -144,6 +145,8 @@ class LatentDiffusion(RestorationTraining):
         _, skips = model.encode(dark, batch["mean"][some])
         image = self.restorer.decode(latents, skips)
         with self.full_precision():
+            if self.restorer.config.input_colours:  # both, so that the network isn't asked for what it doesn't decide
+                image, target = correct(dark, image), correct(dark, target)
             losses["image"] = self.image_loss(image, target)
         return losses
 

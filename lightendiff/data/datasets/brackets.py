@@ -9,6 +9,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from ..hues import with_true_hues
 from ..pictures import (
     Sample,
     Stored,
@@ -41,6 +42,8 @@ class Brackets(Source):
         cached: keep the decoded pictures in memory.
         blend: whether `draw` mixes a dark frame with its brighter neighbour in a random proportion, for exposures that
             nobody took; only with `target="reference"`.
+        true_hues: whether references take hue and chroma from the frames, as far as those are neither clipped nor dark
+            (`lightendiff.data.hues`): a fusion turns hues and pales them.
         ignore_detail: whether references are right in their tones only, so that stage 2 takes no image loss on them.
         weight: how often training draws from it, beside the weights of the other sources.
     """
@@ -54,6 +57,7 @@ class Brackets(Source):
         target: str = "reference",
         cached: bool = True,
         blend: bool = False,
+        true_hues: bool = False,
         ignore_detail: bool = False,
         weight: float = 1.0,
     ) -> None:
@@ -61,7 +65,7 @@ class Brackets(Source):
             raise ValueError(f"target: expected 'reference' or 'frames', got {target!r}")
         self.root, self.scenes, self.exclude = Path(root), scenes, list(exclude)
         self.dark_mean, self.target, self.cached = dark_mean, target, cached
-        self.blend, self.ignore_detail, self.weight = blend, ignore_detail, weight
+        self.blend, self.true_hues, self.ignore_detail, self.weight = blend, true_hues, ignore_detail, weight
         self._dark: list[list[Stored]] = []
         self._frames: list[list[Stored]] = []
         self._references: list[Stored] = []
@@ -103,6 +107,9 @@ class Brackets(Source):
                 raise ValueError(f"{frames[0].path.parent} has one frame and no reference: nothing to fuse")
             fused = to_code(exposure_fusion([frame.pixels for frame in frames]))
             reference = Stored(frames[0].path.with_name("fused"), True, fused)
+        if self.true_hues:
+            pixels = with_true_hues(reference.pixels, [frame.pixels for frame in frames])
+            reference = Stored(reference.path, True, pixels)
         low, high = self.dark_mean
         dark = [frame for frame in frames if low <= 255 * frame.mean <= high]
         if dark or self.target == "frames":
