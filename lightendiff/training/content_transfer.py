@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..evaluation.metrics import psnr
 from ..tone import SHOULDER, roll_off
 from .base import Batch, RestorationTraining
 from .losses import ImageLoss, RetinexLoss, decomposition_figures
@@ -59,6 +60,22 @@ class ContentTransfer(RestorationTraining):
                 losses["retinex"] = self.retinex_loss(latents, parts)
                 self.figures = decomposition_figures(latents, parts)
         return losses
+
+    def validation_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> dict[str, Any]:
+        """Beside the figures of all stages `psnr_own_latent`, of the dark picture rendered at its own latent: near
+        `psnr` where the decoder makes no use of latents.
+        """
+        shown = super().validation_step(batch, batch_idx, dataloader_idx)
+        own, reference = self.restorer.transfer(shown["dark"], shown["dark"]), shown["reference"]
+        with self.full_precision():
+            self.log(
+                f"{shown['set']}/psnr_own_latent",
+                psnr(own, reference).mean().clamp(max=100.0),
+                add_dataloader_idx=False,
+                batch_size=1,
+                sync_dist=True,
+            )
+        return shown
 
     def restore(self, dark: Tensor, reference: Tensor, generator: torch.Generator) -> Tensor:
         """The dark picture's content at the reference's own exposure: an upper bound for stage 2."""
