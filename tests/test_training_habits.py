@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import warnings
 from dataclasses import replace
@@ -23,6 +24,7 @@ from lightendiff.training import ContentTransfer, LatentDiffusion, PictureGrid
 from lightendiff.training.base import RestorationTraining, check_precision
 from lightendiff.training.callbacks import ramped
 from lightendiff.training.losses import RetinexLoss, decomposition_figures
+from lightendiff.weights.load import read_weights
 
 ROOT = Path(__file__).parents[1]
 PAPER = replace(
@@ -226,6 +228,10 @@ def test_checkpoints_load_whatever_the_architecture(stage: Any, network: Any, tm
     assert loaded.restorer.config == module.restorer.config
     for name, tensor in module.restorer.state_dict().items():
         assert torch.equal(loaded.restorer.state_dict()[name], tensor)
+    if network is not None:  # which nothing beside the checkpoint tells
+        converted = read_weights(tmp_path / "one.ckpt").restorer
+        assert converted.config == module.restorer.config
+        assert all(torch.equal(converted.state_dict()[n], t) for n, t in module.restorer.state_dict().items())
 
 
 def test_an_architecture_of_ones_own_on_the_command_line(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -244,9 +250,28 @@ def test_the_console_shows_steps_and_figures(tmp_path: Path, monkeypatch: pytest
     options = ["--data.batch_size=2", "--data.crop=[32,32]", "--data.steps_per_epoch=2", "--trainer.max_steps=4"]
     main(["fit", "--config", str(ROOT / "configs" / "smoke_stage1.yaml"), *options, "--trainer.logger=false"])
     shown = "".join(capfd.readouterr())
+    assert "step 0: made psnr " in shown
     assert "step 4: made psnr " in shown
     assert " 4/4 " in shown
     assert "-2" not in shown
+    assert "lr-" not in shown
+
+
+def logged(folder: Path) -> list[dict[str, str]]:
+    with (folder / "metrics.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_figures_begin_at_step_0_and_any_logger_takes_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    options = ["--data.batch_size=2", "--data.crop=[32,32]", "--data.steps_per_epoch=2", "--trainer.max_steps=2"]
+    options += ["--trainer.logger", "lightning.pytorch.loggers.CSVLogger", "--trainer.logger.save_dir=elsewhere"]
+    main(["fit", "--config", str(ROOT / "configs" / "smoke_stage1.yaml"), *options])
+    rows = logged(tmp_path / "elsewhere" / "lightning_logs" / "version_0")
+    assert [row["step"] for row in rows if row["made/psnr"]] == ["0", "1"]  # after step 1
+    assert not (tmp_path / "runs" / "smoke_stage1" / "version_0").exists()
 
 
 @pytest.mark.parametrize("command", ["test", "predict"])

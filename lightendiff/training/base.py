@@ -27,6 +27,7 @@ from ..runtime.devices import has_native_bfloat16
 from ..weights.folder import DECOMPOSITION
 from ..weights.load import load
 from .optimizer import Muon, split_parameters
+from .perceptual import PerceptualLoss
 
 Batch = dict[str, Any]
 
@@ -53,6 +54,7 @@ class RestorationTraining(lightning.LightningModule):
         seed: of augmentation, noise and timesteps; None for that of `seed_everything`.
         sensor: ranges of the sensor model that darkens normal-light pictures.
         augmentation: what else happens to pairs.
+        perceptual_loss: of rendered pictures, beside the image loss; null for none.
     """
 
     def __init__(
@@ -70,6 +72,7 @@ class RestorationTraining(lightning.LightningModule):
         seed: int | None = None,
         sensor: SensorModel | None = None,
         augmentation: Augmentation | None = None,
+        perceptual_loss: PerceptualLoss | None = None,
     ) -> None:
         super().__init__()
         if optimizer not in ("muon", "adamw"):
@@ -98,6 +101,7 @@ class RestorationTraining(lightning.LightningModule):
         self.learning_rate, self.final_learning_rate = learning_rate, final_learning_rate
         self.warmup_steps, self.weight_decay, self.optimizer = warmup_steps, weight_decay, optimizer
         self.seed = global_seed() if seed is None else seed
+        self.perceptual_loss = perceptual_loss
         self.init_from = init_from
         self.figures: dict[str, Tensor] = {}  # of the last step, beside its losses
 

@@ -51,6 +51,8 @@ class ContentTransfer(RestorationTraining):
         image = model.decode(latent, skips)
         with self.full_precision():
             losses = {"content": self.image_loss(image.float(), target)}
+            if self.perceptual_loss is not None:
+                losses["perceptual"] = self.perceptual_loss(image.float(), target)
             if self.retinex_loss.weight > 0:
                 latents = [dark_latent.float(), latent.float()]
                 begin = self.retinex_loss.shapes_latent_from

@@ -148,6 +148,8 @@ class LatentDiffusion(RestorationTraining):
             if self.restorer.config.input_colours:  # both, so that the network isn't asked for what it doesn't decide
                 image, target = correct(dark, image), correct(dark, target)
             losses["image"] = self.image_loss(image, target)
+            if self.perceptual_loss is not None:
+                losses["perceptual"] = self.perceptual_loss(image, target)
         return losses
 
     def rollout(self, latent: Tensor, condition: Tensor, generator: torch.Generator) -> Tensor:
