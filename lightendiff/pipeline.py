@@ -100,6 +100,10 @@ class LightenPipeline:
         """Write `config.json` and `model.safetensors`: `from_pretrained` makes the same of it, bit for bit.
 
         With `half` the weights are stored as float16, in half the space; those that need more digits are rounded.
+
+        Raises:
+            ValueError: a weight isn't finite, or is too large for float16.
+            OSError: the files can't be written; those of before are as they were.
         """
         save_restorer(self.restorer, folder, half)
 
@@ -115,7 +119,8 @@ class LightenPipeline:
         """Upload what `save_pretrained` writes, and a model card, to the Hugging Face Hub: `from_pretrained(name)`.
 
         Args:
-            name: `owner/name`; made where it doesn't exist, `private` or for everyone.
+            name: `owner/name`; made where it doesn't exist.
+            private: whether a new repository is to be seen by its owner only.
             half: as `save_pretrained`'s.
             card: text of the model card; None for a short one, where the repository has none yet.
             message: of the commit.
@@ -149,7 +154,7 @@ class LightenPipeline:
         0.64 s, so that the time comes back after some 1500 pictures. On GPUs it wasn't measured.
 
         Args:
-            backend: as of `torch.compile`.
+            backend: "inductor", or another one of `torch.compile`'s.
         """
         compile_networks(self.restorer, backend)
         return self

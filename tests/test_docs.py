@@ -235,8 +235,9 @@ def check(load_script: Callable[[Path], ModuleType]) -> Callable[..., None]:
                 program != "lightendiff"
                 or "\nlightendiff = " in read("pyproject.toml").partition("[project.scripts]")[2]
             )
-            parser = importlib.import_module("lightendiff.cli.main").build_parser(words[1:])
-            parser.parse_args(rest[2:] if program != "lightendiff" else rest)
+            cli = importlib.import_module("lightendiff.cli.main")
+            given = cli._with_command(rest[2:] if program != "lightendiff" else rest)
+            cli.build_parser(given).parse_args(given)
         elif program == "python" and rest[0] == "-m":
             assert importlib.util.find_spec(rest[1]), f"no such module: {rest[1]}"
         elif program == "python" and rest[0] == "-c":
@@ -342,7 +343,7 @@ def options(load_script: Callable[[Path], ModuleType]) -> set[str]:
     found |= options_of(importlib.import_module("torch.distributed.run").get_args_parser())
     if importlib.util.find_spec("lightendiff.cli"):
         found |= options_of(importlib.import_module("lightendiff.cli.main").build_parser())
-    for script in (*ROOT.glob("benchmarks/*.py"), *ROOT.glob("examples/*.py")):
+    for script in (*ROOT.glob("benchmarks/*.py"), *ROOT.glob("examples/*.py"), *ROOT.glob("docs/*.py")):
         if "def build_parser" in script.read_text(encoding="utf-8"):
             with contextlib.suppress(ImportError):  # of an optional package
                 found |= options_of(load_script(script).build_parser())

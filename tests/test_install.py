@@ -1,6 +1,7 @@
 """What an installation without extras can do, what it says of the rest, and what a wheel carries."""
 
 import os
+import platform
 import re
 import shutil
 import subprocess
@@ -253,3 +254,24 @@ def test_commands_threads_sleep_while_they_wait(module, monkeypatch):
     assert run_bare(code).stdout.split() == ["False", "None"]
     monkeypatch.setenv("OMP_WAIT_POLICY", "ACTIVE")
     assert run_bare(code).stdout.split() == ["False", "ACTIVE"]
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another C library")
+def test_commands_keep_the_memory_that_they_free(monkeypatch):
+    for name in [name for name in os.environ if name.startswith("MALLOC_") or name == "GLIBC_TUNABLES"]:
+        monkeypatch.delenv(name)
+    code = """
+import resource, lightendiff.cli.main
+import numpy as np
+
+def faults():
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    np.full(50_000_000, 1, np.uint8)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+first = faults()
+print(faults() < first / 2)
+"""
+    assert run_bare(code).stdout.split() == ["True"]
+    monkeypatch.setenv("MALLOC_MMAP_THRESHOLD_", "1000000")
+    assert run_bare(code).stdout.split() == ["False"]

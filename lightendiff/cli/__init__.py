@@ -4,6 +4,6 @@ Such a module has HELP (one line), EXAMPLES (command lines), `add_arguments(pars
 returns the exit code; error(message) is for wrong arguments and doesn't return. Nothing heavy is imported before `run`.
 """
 
-from ..runtime.waiting import wait_without_spinning
+from ..runtime.process import tune_process
 
-wait_without_spinning()  # every command passes here, before it imports PyTorch
+tune_process()  # every command passes here, before it imports PyTorch

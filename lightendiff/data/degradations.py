@@ -38,7 +38,10 @@ _GRAIN_KERNEL = 5  # pixels; wide enough for grain up to σ ≈ 1
 
 @dataclass(frozen=True)
 class SensorParameters:
-    """One degradation for each image of a batch; see `SensorModel` for the units. All are float tensors."""
+    """One degradation for each image of a batch; see `SensorModel` for the units.
+
+    All are float tensors (b,), `tint` and `gains` (b, 3).
+    """
 
     exposure: Tensor  # (b,)
     tint: Tensor  # (b, 3)

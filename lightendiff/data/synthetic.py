@@ -3,9 +3,9 @@
 import sys
 
 from ..runtime.extras import needing
-from ..runtime.waiting import wait_without_spinning
+from ..runtime.process import tune_process
 
-wait_without_spinning()
+tune_process()
 with needing("train", "making scenes"):
     from .synthesis.scenes import main
 

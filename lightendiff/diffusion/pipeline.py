@@ -33,6 +33,10 @@ class DDIMPipeline:
         unet: `(x_t, t) -> output` or an object with `.sample`, as diffusers' `UNet2DModel` returns. Its `config` has
             `sample_size`, an int or (height, width), and `in_channels`.
         scheduler: ours, or one of diffusers', whose configuration is taken over.
+
+    Attributes:
+        device: where the UNet is; pictures are sampled there.
+        dtype: of the UNet's weights, and so of what is sampled.
     """
 
     def __init__(self, unet: nn.Module, scheduler: Any) -> None:
@@ -83,6 +87,9 @@ class DDIMPipeline:
             return_dict: False for a plain tuple.
             callback: called after each step as `callback(step_index, timestep, x0_estimate)`.
 
+        Returns:
+            `images`, as `output_type` says: the only field of a named tuple, or of a plain one.
+
         Raises:
             ValueError: a list of generators of another length than `batch_size`, or an argument out of its range.
         """
@@ -122,7 +129,9 @@ class DDIMPipeline:
     def save_pretrained(self, folder: str | Path) -> None:
         """Write `model_index.json`, `unet/` and `scheduler/`, which diffusers reads, too.
 
-        Raises ValueError for a UNet without `save_pretrained`.
+        Raises:
+            ValueError: the UNet has no `save_pretrained`.
+            OSError: the files can't be written.
         """
         if not hasattr(self.unet, "save_pretrained"):
             raise ValueError(f"unet: expected one with save_pretrained, got {type(self.unet).__name__}")
@@ -141,7 +150,9 @@ class DDIMPipeline:
     def from_pretrained(cls, folder: str | Path, unet: nn.Module | None = None) -> DDIMPipeline:
         """Read what `save_pretrained`, ours or diffusers', wrote. `unet` takes the place of the stored one.
 
-        Raises ValueError for a folder whose UNet isn't diffusers', unless `unet` is given.
+        Raises:
+            FileNotFoundError: one of those files is missing.
+            ValueError: the folder's UNet isn't diffusers', and no `unet` is given.
         """
         folder = Path(folder)
         library, name = json.loads((folder / INDEX).read_text(encoding="utf-8"))["unet"]

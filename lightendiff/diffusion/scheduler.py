@@ -75,21 +75,25 @@ class DDIMScheduler:
     Args:
         num_train_timesteps: T; timesteps are 0 (almost clean) … T − 1 (almost noise).
         beta_start, beta_end: first and last β of the linear schedules, both in (0, 1).
-        beta_schedule: β linear, √β linear, or the cosine schedule (arXiv:2102.09672, eq. 17, with β at most 0.999).
+        beta_schedule: "linear" for linear β, "scaled_linear" for linear √β, or "squaredcos_cap_v2" for the cosine
+            schedule (arXiv:2102.09672, eq. 17, with β at most 0.999).
         trained_betas: T values that replace the schedule, in (0, 1); the last may be 1.
         clip_sample: clamp the estimate of x₀ to ±`clip_sample_range`. `thresholding` replaces it.
         set_alpha_to_one: after the last timestep ᾱ is 1; otherwise ᾱ₀.
         steps_offset: added to the timesteps of leading spacing.
-        prediction_type: what the network returns: ε, x₀, or v = √ᾱ·ε − √(1−ᾱ)·x₀ (arXiv:2202.00512).
+        prediction_type: what the network returns: "epsilon" for ε, "sample" for x₀, or "v_prediction" for
+            v = √ᾱ·ε − √(1−ᾱ)·x₀ (arXiv:2202.00512).
         thresholding: clamp the estimate of x₀ to ±s and divide it by s, where s is the `dynamic_thresholding_ratio`
             quantile of its magnitudes in an image, raised to at least 1, then cut to at most `sample_max_value`
             (arXiv:2205.11487, sec. 2.3).
-        timestep_spacing: arXiv:2305.08891, table 2.
+        timestep_spacing: "leading", "linspace" or "trailing", as in arXiv:2305.08891, table 2.
         rescale_betas_zero_snr: shift and scale √ᾱ so that it is exactly 0 at T − 1 (same paper, algorithm 1).
 
     Attributes:
         config: the arguments, by name.
-        alphas_cumprod: (T,) float64 on the CPU, ᾱ; likewise `betas`. `final_alpha_cumprod`: ᾱ after the last timestep.
+        alphas_cumprod: (T,) float64 on the CPU, ᾱ.
+        betas: (T,) float64 on the CPU, β.
+        final_alpha_cumprod: () float64 on the CPU, ᾱ after the last timestep.
         timesteps: (N,) int64, the list that `step` follows. Any list that descends strictly may be assigned.
         num_inference_steps: N, or None before a list was set.
 
@@ -151,6 +155,10 @@ class DDIMScheduler:
 
         Keys that begin with an underscore are diffusers' notes. Other keys that this class doesn't know belong to
         another scheduler and are ignored with a warning. `overrides` replace entries and must be known.
+
+        Raises:
+            TypeError: `config` is no mapping, or an override isn't known.
+            ValueError: an entry is outside what the constructor says.
         """
         if not isinstance(config, Mapping):
             raise TypeError(f"config: expected a mapping, like a scheduler's config, got {type(config).__name__}")
@@ -164,7 +172,12 @@ class DDIMScheduler:
 
     @classmethod
     def from_pretrained(cls, folder: str | Path, subfolder: str | None = None) -> DDIMScheduler:
-        """Read `scheduler_config.json`, written by `save_config` or by diffusers, in a folder or its `subfolder`."""
+        """Read `scheduler_config.json`, written by `save_config` or by diffusers, in a folder or its `subfolder`.
+
+        Raises:
+            FileNotFoundError: there is no such file.
+            TypeError, ValueError: it isn't JSON, or as `from_config`.
+        """
         return cls.from_config(json.loads((Path(folder) / (subfolder or "") / CONFIG_NAME).read_text(encoding="utf-8")))
 
     def save_config(self, folder: str | Path) -> None:

@@ -26,9 +26,13 @@ BLOCK = 8  # pixels: a block's mean is free of noise and texture, so that what d
 
 @dataclass(frozen=True)
 class Figures:
-    """How near a picture, or several on average, comes to its reference. PSNR in dB.
+    """How near a picture, or several on average, comes to its reference.
 
-    ΔE is NaN where scikit-image, which calculates it, is missing.
+    Attributes:
+        psnr: in dB; infinite for equal pictures.
+        ssim: at most 1.
+        matched_psnr: in dB, of the picture at its reference's mean brightness.
+        delta_e: mean ΔE₀₀ of 8×8 block means; NaN where scikit-image, which calculates it, is missing.
     """
 
     psnr: float
@@ -58,7 +62,15 @@ RankedT = TypeVar("RankedT", bound=Ranked)
 
 
 def evaluate(answer: Answer, samples: Iterable[Sample]) -> list[Row]:
-    """Restore every sample and compare it with its target. Samples must be paired, and dark already."""
+    """Restore every sample and compare it with its target.
+
+    Args:
+        answer: gives what a sample's dark picture is restored to, (h, w, 3) uint8.
+        samples: paired, and dark already.
+
+    Raises:
+        ValueError: a sample shows two scenes or is yet to be darkened, or an answer isn't of its target's shape.
+    """
     rows = []
     for sample in samples:
         if sample.darken or not sample.paired:
@@ -71,7 +83,15 @@ def evaluate(answer: Answer, samples: Iterable[Sample]) -> list[Row]:
 
 
 def measure(output: np.ndarray, reference: np.ndarray) -> Figures:
-    """Figures of a picture (h, w, 3) uint8; h and w ≥ 11, the width of SSIM's window."""
+    """How near a picture comes to its reference.
+
+    Args:
+        output: (h, w, 3) uint8; h and w ≥ 11, the width of SSIM's window.
+        reference: of the same shape and dtype.
+
+    Raises:
+        ValueError: one of them is of another shape or dtype, or smaller.
+    """
     for name, picture in (("output", output), ("reference", reference)):
         if picture.dtype != np.uint8 or picture.shape != reference.shape or picture.shape[2:] != (3,):
             expected = f"(h, w, 3) uint8 of the reference's shape {reference.shape}"

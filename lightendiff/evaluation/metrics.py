@@ -22,6 +22,8 @@ def quantise(image: Tensor) -> Tensor:
 def psnr(prediction: Tensor, target: Tensor) -> Tensor:
     """Peak signal-to-noise ratio over RGB in dB, one value a picture: (b,). Identical pictures give infinity.
 
+    Both are (b, 3, h, w) in [0, 1].
+
     Example:
         >>> black, grey = torch.zeros(1, 3, 16, 16), torch.full((1, 3, 16, 16), 0.2)
         >>> psnr(black, grey)  # 20·log₁₀(1/0.2)
@@ -36,6 +38,10 @@ def ssim(prediction: Tensor, target: Tensor) -> Tensor:
 
     The Gaussian window (σ = 1.5) of 11 pixels is put wherever it fits into the picture, as in scikit-image; pictures
     must be at least that large. (torchmetrics 1.9 also averages where the window sticks out over mirrored pixels.)
+    Both are (b, 3, h, w) in [0, 1].
+
+    Raises:
+        ValueError: `target` has fewer than 11 pixels to a side.
 
     Example:
         >>> picture = torch.linspace(0, 1, 32).expand(1, 3, 32, 32)
@@ -53,7 +59,8 @@ def ssim(prediction: Tensor, target: Tensor) -> Tensor:
 def brightness_matched(prediction: Tensor, target: Tensor) -> Tensor:
     """`prediction` times mean(target)/mean(prediction), picture by picture ("GT-mean").
 
-    Figures computed on it are another quantity than the plain ones: label them.
+    Both are (b, 3, h, w) in [0, 1], and so is the result. Figures computed on it are another quantity than the plain
+    ones: label them.
     """
     factor = target.mean(dim=(1, 2, 3), keepdim=True) / prediction.mean(dim=(1, 2, 3), keepdim=True).clamp(min=1e-6)
     return (prediction * factor).clamp(0.0, 1.0)

@@ -141,6 +141,7 @@ PRESETS: dict[PresetName, RestorerConfig] = {
         input_colours=True,
     ),
 }
+"""Configurations by name: `default`, what the shipped weights are; `paper`, LightenDiffusion's; `tiny`, for tests."""
 
 
 def build_autoencoder(config: RestorerConfig) -> Autoencoder:

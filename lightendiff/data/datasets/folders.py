@@ -15,7 +15,8 @@ class PairedFolders(Source):
     """Two folders of registered pictures, matched by file stem (`low/12.webp` ↔ `high/12.jpg`).
 
     Args:
-        dark_dir, target_dir: the folders.
+        dark_dir: folder of the dark ones.
+        target_dir: folder of what they should become.
         exclude: stems to leave out.
         cached: keep the decoded pictures in memory.
         weight: how often training draws from it, beside the weights of the other sources.
@@ -88,7 +89,8 @@ class UnpairedFolders(Source):
     """Dark and normal-light pictures of different scenes, drawn independently; `pair(i)` repeats the shorter folder.
 
     Args:
-        dark_dir, normal_dir: the folders; names and sizes of their pictures need not match.
+        dark_dir: folder of the dark ones.
+        normal_dir: folder of the others; names and sizes need not match.
         cached: keep the decoded pictures in memory.
         weight: how often training draws from it, beside the weights of the other sources.
     """

@@ -19,7 +19,11 @@ class Source(ABC):
 
     @abstractmethod
     def load(self) -> None:
-        """Decode and check the files; does nothing the second time."""
+        """Decode and check the files; does nothing the second time.
+
+        Raises:
+            OSError, ValueError: what is there can't be used; the message names the files.
+        """
 
     @abstractmethod
     def __len__(self) -> int:
@@ -27,7 +31,7 @@ class Source(ABC):
 
     @abstractmethod
     def pair(self, index: int) -> Sample:
-        """Pair `index` of a fixed order, whole."""
+        """Pair `index`, from 0 to `len(self)` − 1, of a fixed order, whole."""
 
     def draw(self, rng: np.random.Generator) -> Sample:
         """A random sample; all pairs are equally likely unless the class says otherwise."""
