@@ -60,7 +60,8 @@ class ContentTransfer(RestorationTraining):
                     latents = [z.detach() for z in latents]
                 parts = [model.decompose(z) for z in latents]
                 losses["retinex"] = self.retinex_loss(latents, parts)
-                self.figures = decomposition_figures(latents, parts)
+                brighter = (target - batch["dark"]).mean(dim=(1, 2, 3)).sign()
+                self.figures = decomposition_figures(latents, parts, brighter)
         return losses
 
     def validation_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> dict[str, Any]:

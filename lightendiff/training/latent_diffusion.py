@@ -202,12 +202,15 @@ class LatentDiffusion(RestorationTraining):
         """Those of `losses.decomposition_figures`; ValueError for a decomposition that no target can be made with."""
         model = self.restorer.model
         latents = [latent, model.latent(target).float()]
-        figures = decomposition_figures(latents, [model.decompose(each) for each in latents])
-        for name in ("latent_std", "reflectance_std"):
-            if not figures[name] >= LEAST_DEVIATION:
+        parts = [model.decompose(each) for each in latents]
+        figures = decomposition_figures(latents, parts)
+        deviations = {name: figures[name] for name in ("latent_std", "reflectance_std")}
+        deviations["illumination_std"] = torch.cat([light for _, light in parts]).std()
+        for name, deviation in deviations.items():
+            if not deviation >= LEAST_DEVIATION:
                 raise ValueError(
                     f"init_from: expected a decomposition with {name} of at least {LEAST_DEVIATION}, got "
-                    f"{float(figures[name]):.2g} from {self.init_from}, with which the unpaired regime has no target"
+                    f"{float(deviation):.2g} from {self.init_from}, with which the unpaired regime has no target"
                 )
         return figures
 
