@@ -118,7 +118,7 @@ def test_retinex_losses_reach_the_encoder_from_a_step_on(monkeypatch: pytest.Mon
 
 
 def test_what_a_new_networks_latent_says_reaches_its_pictures() -> None:
-    """At 1e-5 or less, as with PyTorch's initialisation, training never finds it."""
+    """At 0.0001, as with PyTorch's initialisation, training never finds it."""
     torch.manual_seed(0)
     model = ContentTransfer(preset="paper").restorer.model
     picture = torch.nn.functional.interpolate(torch.rand(1, 3, 8, 8), size=64, mode="bilinear")

@@ -41,8 +41,8 @@ class LeakyConvs(nn.Sequential):
 def keep_variance(module: nn.Module) -> None:
     """Initialise a network's convolutions anew, so that features keep their size from layer to layer.
 
-    PyTorch's own initialisation shrinks them: what a new network's latent says reached its pictures at 4e-6 of the
-    pictures' own deviation, and training never found it.
+    PyTorch's own initialisation shrinks them: another latent changed a new network's picture by 0.0001 of the picture's
+    deviation, and training never found it. With this it is 0.24.
     """
     for each in module.modules():
         if isinstance(each, nn.Conv2d | nn.ConvTranspose2d):
