@@ -110,7 +110,11 @@ def shown(value: Any) -> str:
 
 def type_of(annotation: str) -> str:
     """An annotation in the words of YAML."""
-    for name, choices in (("PresetName", list(PRESETS)), ("LayoutName", list(LAYOUTS)), ("Split", list(get_args(Split)))):
+    for name, choices in (
+        ("PresetName", list(PRESETS)),
+        ("LayoutName", list(LAYOUTS)),
+        ("Split", list(get_args(Split))),
+    ):
         annotation = annotation.replace(name, f"Literal{choices}")
     annotation = re.sub(r"Literal\[(.*?)\]", lambda match: match[1].replace(", ", " or "), annotation)
     for python, yaml in ((" | ", " or "), ("None", "null"), ("Sequence", "list"), ("tuple", "list"), ("dict", "map")):

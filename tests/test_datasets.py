@@ -442,11 +442,11 @@ def test_published_sets(layout: Any, split: Any, tmp_path: Path) -> None:
 def test_published_sets_that_are_not_there(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="expected pictures of lol_v1 in our485/high, got none"):
         Published("lol_v1", tmp_path).load()
-    with pytest.raises(ValueError, match="layout: expected one of lol_v1, .*, got 'lol'"):
+    with pytest.raises(ValueError, match=r"layout: expected one of lol_v1, .*, got 'lol'"):
         Published("lol", tmp_path)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="split: expected one of train, test, got 'val'"):
         Published("sid", tmp_path, "val")  # type: ignore[arg-type]
     write(tmp_path / "our485" / "low" / "1.png", 10)
     write(tmp_path / "our485" / "high" / "2.png", 10)
-    with pytest.raises(ValueError, match="1 dark pictures of lol_v1 without a target: .*1.png"):
+    with pytest.raises(ValueError, match=r"1 dark pictures of lol_v1 without a target: .*1\.png"):
         Published("lol_v1", tmp_path).load()

@@ -46,7 +46,9 @@ def test_it_is_the_distance_of_features(backbone: Path) -> None:
 
 
 def test_it_is_no_part_of_what_is_trained(backbone: Path) -> None:
-    plain, given = (ContentTransfer(preset="tiny", perceptual_loss=each) for each in (None, PerceptualLoss(str(backbone))))
+    plain, given = (
+        ContentTransfer(preset="tiny", perceptual_loss=each) for each in (None, PerceptualLoss(str(backbone)))
+    )
     assert plain.state_dict().keys() == given.state_dict().keys()
     pictures = {name: torch.rand(1, 3, 32, 32) for name in ("dark", "target")}
     losses = given.losses({**pictures, "mean": torch.rand(1)}, given.generator(0))
@@ -68,7 +70,9 @@ def test_files_of_something_else(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"backbone: .*other\.pth can't be read"):
         PerceptualLoss(str(path))
     torch.save({"features.0.weight": torch.ones(4, 3, 3, 3)}, path)
-    with pytest.raises(ValueError, match=r"backbone: expected weights of vgg11, vgg13, vgg16 or vgg19, got others from"):
+    with pytest.raises(
+        ValueError, match=r"backbone: expected weights of vgg11, vgg13, vgg16 or vgg19, got others from"
+    ):
         PerceptualLoss(str(path))
     torch.save({f"features.{n}": t[:1] for n, t in vgg16(weights=None).features.state_dict().items()}, path)
     with pytest.raises(ValueError, match="doesn't fit vgg16"):

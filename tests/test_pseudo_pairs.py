@@ -158,7 +158,9 @@ def test_weights_are_stored_without_a_decomposition_that_nothing_asks_for(tmp_pa
     dark, noise = torch.rand(1, 3, 40, 48), torch.randn(restorer.noise_shape(torch.rand(1, 3, 40, 48)))
     with torch.no_grad():
         assert torch.equal(loaded(dark, noise=noise), restorer(dark, noise=noise))
-    with pytest.raises(ValueError, match="decompose: expected a network with a decomposition, got one of retinex_width 0"):
+    with pytest.raises(
+        ValueError, match="decompose: expected a network with a decomposition, got one of retinex_width 0"
+    ):
         loaded.model.decompose(torch.rand(1, 3, 4, 4))
 
 

@@ -39,9 +39,14 @@ from lightendiff.training.losses import ConsistencyLoss
 from lightendiff.weights.load import load_restorer
 
 ROOT = Path(__file__).parents[1]
-PAPER = replace(
-    PRESETS["paper"], channels=(8, 8, 8), unet_channels=(8, 8), unet_norm_groups=4, retinex_width=8, unet_attention_levels=()
-)  # small
+PAPER = replace(  # small
+    PRESETS["paper"],
+    channels=(8, 8, 8),
+    unet_channels=(8, 8),
+    unet_norm_groups=4,
+    retinex_width=8,
+    unet_attention_levels=(),
+)
 SMALL = ["--data.batch_size=2", "--data.crop=[32,32]", "--trainer.enable_progress_bar=false"]
 
 

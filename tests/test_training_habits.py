@@ -27,9 +27,14 @@ from lightendiff.training.losses import RetinexLoss, decomposition_figures
 from lightendiff.weights.load import read_weights
 
 ROOT = Path(__file__).parents[1]
-PAPER = replace(
-    PRESETS["paper"], channels=(8, 8, 8), unet_channels=(8, 8), unet_norm_groups=4, retinex_width=8, unet_attention_levels=()
-)  # small
+PAPER = replace(  # small
+    PRESETS["paper"],
+    channels=(8, 8, 8),
+    unet_channels=(8, 8),
+    unet_norm_groups=4,
+    retinex_width=8,
+    unet_attention_levels=(),
+)
 
 
 def unpaired() -> LatentDiffusion:
@@ -275,9 +280,7 @@ def logged(folder: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-def test_figures_begin_at_step_0_and_any_logger_takes_one_line(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_figures_begin_at_step_0_and_any_logger_takes_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     options = ["--data.batch_size=2", "--data.crop=[32,32]", "--data.steps_per_epoch=2", "--trainer.max_steps=2"]
     options += ["--trainer.logger", "lightning.pytorch.loggers.CSVLogger", "--trainer.logger.save_dir=elsewhere"]

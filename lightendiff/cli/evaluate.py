@@ -47,9 +47,7 @@ Values = dict[str, float | None]  # by the names above; None where a picture can
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "dark",
-        metavar="DARK",
-        help="a picture, or a folder of them; or a published set, LAYOUT:FOLDER, by itself"
+        "dark", metavar="DARK", help="a picture, or a folder of them; or a published set, LAYOUT:FOLDER, by itself"
     )
     parser.add_argument(
         "reference",
@@ -220,9 +218,7 @@ def _values(output: np.ndarray, reference: np.ndarray, f: Figures, measures: dic
 
 
 @contextmanager
-def _table(
-    path: str | None, measures: dict[str, Measure], several: bool
-) -> Iterator[Callable[[str, Measured], None]]:
+def _table(path: str | None, measures: dict[str, Measure], several: bool) -> Iterator[Callable[[str, Measured], None]]:
     """What writes a line of the table of all pictures, at once, so that an interrupted run leaves those before."""
     if path is None:
         yield lambda name, row: None
@@ -231,7 +227,15 @@ def _table(
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     with open(path, "w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
-        writer.writerow([*(["set"] if several else []), "picture", *names, *(f"{name}_brightness_matched" for name in names), "seconds"])
+        writer.writerow(
+            [
+                *(["set"] if several else []),
+                "picture",
+                *names,
+                *(f"{name}_brightness_matched" for name in names),
+                "seconds",
+            ]
+        )
 
         def write(name: str, row: Measured) -> None:
             cells = [values[name] for values in (row.plain, row.matched) for name in names]

@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import BinaryIO, NoReturn
 
 from ..batch.plan import output_name
-from ..batch.run import Restore, restored
+from ..batch.run import Restore
 from ..files import storage
 from ..files.locations import Location, located
 from ..images import FORMATS, ImageError, Picture, decode_picture, encode_picture, read_picture, shown, write_picture
 from ..images.formats import written_as
-from .outputs import STREAM, names_picture
+from .outputs import STREAM, maker, names_picture
 
 _INPUT = "standard input"
 
@@ -57,9 +57,9 @@ def _restore(args: argparse.Namespace, load: Callable[[], Restore], output: Bina
         if given is not None and storage.identity(target) == given:
             raise ImageError(f"{shown(target)}: expected another file than the input, which is never overwritten")
         storage.make_folder(target.parent)
-        result = restored(picture, load(), args.compare)
+        result = maker(args)(picture, load())
         return result.notes + write_picture(target, result, quality=args.quality)
-    result = restored(picture, load(), args.compare)
+    result = maker(args)(picture, load())
     kind = None if args.format is None else FORMATS[f".{args.format}"]
     data, notes = encode_picture(result, format=kind, quality=args.quality)
     try:

@@ -38,9 +38,7 @@ def log_tones(pixels: np.ndarray) -> np.ndarray:
     return np.stack([means, np.sqrt(np.maximum(squares - means**2, 0.0))]).astype(np.float32)
 
 
-def pseudo_dark(
-    target: Tensor, tones: Tensor, sensor: SensorModel, generator: torch.Generator | None = None
-) -> Tensor:
+def pseudo_dark(target: Tensor, tones: Tensor, sensor: SensorModel, generator: torch.Generator | None = None) -> Tensor:
     """Normal-light pictures `target` (b,3,h,w) in [0,1] as dark as others, in steps of 1/255.
 
     `tones` (b,2,2,3) are the `log_tones` of those others and of the whole pictures that `target` is cut from. Of

@@ -17,7 +17,8 @@ from typing import Any
 
 from ..images import shown
 from ..pipeline import BoundPipeline, LightenPipeline
-from .deflicker import Deflicker
+from ..progress import Progress as FrameProgress
+from .deflicker import SMOOTHING, Deflicker
 from .frames import Source, av, in_one_line
 from .join import Joint
 from .look import Look, pixels_of
@@ -25,8 +26,6 @@ from .mux import ENCODERS, SegmentWriter
 from .segments import Parts
 from .side_data import side_data
 from .watch import Watch
-
-SMOOTHING = 1.0  # seconds
 
 Progress = Callable[[int, int | None], object]
 
@@ -68,6 +67,7 @@ def restore_video(
     smoothing: float = SMOOTHING,
     resume: bool = False,
     progress: Progress | None = None,
+    frame_progress: FrameProgress | None = None,
 ) -> VideoSummary:
     """Restore a video file.
 
@@ -87,19 +87,27 @@ def restore_video(
         resume: go on where an interrupted run of the same call ended; without one, restore it all.
         progress: called as (frames done, frames in all, or None where that isn't known) after each frame; the second is
             what the file says, which may be an estimate.
+        frame_progress: called with the share of the frame in work that is done, as `progress` of the pipeline's call.
 
     Raises:
         OSError: the source is missing or unreadable, or the target can't be written.
         ValueError: the source is no video; the target is the source, a folder, or of another kind; an option is out of
             its range; there is something to resume, but it comes from another call. The message is one line.
-        KeyboardInterrupt: passed on. Frames that are restored by then aren't lost.
+        KeyboardInterrupt: passed on, as is what `progress` or `frame_progress` raises, `lightendiff.Stopped` for
+            example. Frames that are restored by then aren't lost.
     """
     start = time.perf_counter()
     source, target = Path(source), Path(target)
     _check_target(target)
     if not smoothing >= 0:
         raise ValueError(f"smoothing: expected seconds from 0 up, got {smoothing}")
-    bound = pipe.bind(num_inference_steps=num_inference_steps, strength=strength, exposure=exposure, seed=seed)
+    bound = pipe.bind(
+        num_inference_steps=num_inference_steps,
+        strength=strength,
+        exposure=exposure,
+        seed=seed,
+        progress=frame_progress,
+    )
     video = Source(source)
     try:
         if target.exists() and target.samefile(source):
