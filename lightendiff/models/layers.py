@@ -57,7 +57,7 @@ def keep_variance(module: nn.Module) -> None:
 
 def _draw(conv: nn.Module, gain: float) -> None:
     assert isinstance(conv, nn.Conv2d | nn.ConvTranspose2d)
-    inputs = conv.in_channels * math.prod(conv.kernel_size)  # that an output sums over
+    inputs: float = conv.in_channels * math.prod(conv.kernel_size)  # that an output sums over
     if isinstance(conv, nn.ConvTranspose2d):
         inputs /= math.prod(conv.stride)
     nn.init.normal_(conv.weight, std=gain * inputs**-0.5)

@@ -80,7 +80,7 @@ LAYOUTS: dict[LayoutName, dict[Split, Layout]] = {
 
 class Published(Source):
     """The pairs of a published set, in the folders in which it comes.
-    `lol_v1`: `our485` and `eval15`. `lol_v2_real`, `lol_v2_synthetic`: `Real_captured` and `Synthetic`, with `Train` and
+    `lol_v1`: `our485`, `eval15`. `lol_v2_real`, `lol_v2_synthetic`: `Real_captured` and `Synthetic`, with `Train` and
     `Test` each. `lsrw_huawei`, `lsrw_nikon`: `Training data` and `Eval`. `sice`: `Dataset_Part1` and, to test on,
     `Dataset_Part2`, with the frames that are darker than their scene's in `Label`. `sid`: pictures, not raw files, in
     `short…/SCENE/` and `long…/SCENE/`, of which scenes 1… are tested on.
