@@ -263,7 +263,7 @@ class Restorer(nn.Module):
         """Names of the weights between pixels or latents and features, of all networks."""
         names = [
             ("model", self.model.first_and_last),
-            ("model.retinex", self.model.retinex.first_and_last),
+            ("model.retinex", () if self.model.retinex is None else self.model.retinex.first_and_last),
             ("unet", self.unet.first_and_last),
         ]
         return tuple(f"{part}.{name}" for part, own in names for name in own)

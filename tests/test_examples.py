@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -204,6 +205,22 @@ def test_ddim_example(load: Any, capsys: pytest.CaptureFixture) -> None:
         assert grey.std().item() == pytest.approx(0.3, abs=0.05)
     assert example.main(["--steps", "2"]) == 0
     assert capsys.readouterr().out.count("trained: grey") == 4
+
+
+# ---- training.ipynb
+
+
+def test_notebook(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    cells = json.loads((FOLDER / "training.ipynb").read_text(encoding="utf-8"))["cells"]
+    names: dict[str, Any] = {}
+    for number, cell in enumerate(cell for cell in cells if cell["cell_type"] == "code"):
+        assert not cell["outputs"]
+        exec(compile(cell["source"], f"cell {number}", "exec"), names)
+    lines = [line for line in cells[1]["source"].splitlines() if line]
+    assert len(lines) <= 10
+    assert names["after"][0]["made/psnr"] > names["before"][0]["made/psnr"] + 0.5
+    assert names["restored"].mean() > 1.5 * names["dark"].mean()
 
 
 # ---- Ray
