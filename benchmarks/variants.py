@@ -42,11 +42,15 @@ def measure(pipe: LightenPipeline, dark: np.ndarray, reference: np.ndarray) -> t
     return stops_between(pictures[1], reference), figures[1], max(figures)
 
 
-def main() -> None:
+def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True, help="folder with lol_v1 and brackets")
     parser.add_argument("--weights", help="default: the shipped ones")
-    args = parser.parse_args()
+    return parser
+
+
+def main() -> None:
+    args = build_parser().parse_args()
     pipe = LightenPipeline.from_pretrained(*([args.weights] if args.weights else []))
     half = NormalDist(0.0, EXPOSURE_DEVIATION).inv_cdf(0.9)
     rows = []
