@@ -1,4 +1,4 @@
-"""Measure speed: python benchmarks/speed.py restore | colour | folder | scheduler | train | paper (each with --help).
+"""Measure speed: benchmarks/speed.py restore | colour | folder | stream | scheduler | train | paper (each with --help).
 
 `restore`: a picture from file to file, a line for every preset, size, number of steps, precision and device. Each line
 is measured in a process of its own, after one run that isn't counted. Seconds are those of the median run, and the
@@ -9,6 +9,7 @@ memory is, on CUDA, that of PyTorch's allocator and, on the CPU, what the proces
 `folder`: a folder restored as `infer.py` does it, which is reading, restoring and writing, against the model alone on
 the same pictures as arrays. "share" is that of the model's throughput with one picture after another: the median of the
 rounds' shares, which needn't be the share of the medians.
+`stream`: frames as `Stream` restores a camera's, one after another; the rate is that of the median frame.
 `scheduler`: a step of our DDIMScheduler against one of diffusers'. `train`: a training step of both stages with the
 settings of their configurations, on self-made pictures. `paper`: LightenDiffusion's own code against ours.
 What is compared runs in turn, so that a change of the machine's speed meets all alike.
@@ -29,6 +30,7 @@ from speed_folder import folder
 from speed_paper import paper
 from speed_restore import DTYPES, restore
 from speed_scheduler import scheduler
+from speed_stream import stream
 from speed_timing import Size
 from speed_train import train
 
@@ -51,7 +53,8 @@ def positive(text: str) -> int:
 
 def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    commands = parser.add_subparsers(required=True, metavar="restore | colour | folder | scheduler | train | paper")
+    names = "restore | colour | folder | stream | scheduler | train | paper"
+    commands = parser.add_subparsers(required=True, metavar=names)
     here = "cuda" if torch.cuda.is_available() else "cpu"
 
     def add(run: Callable[[argparse.Namespace], int], about: str, repeats: int | None) -> argparse.ArgumentParser:
@@ -85,6 +88,13 @@ def build_parser() -> argparse.ArgumentParser:
     command.add_argument("--format", choices=("jpg", "png"), default="jpg", help="in and out; default: jpg")
     command.add_argument("--weights", metavar="PATH", help="in place of the weights of the package")
     command.add_argument("--dtype", choices=DTYPES, help="default: the pipeline's choice")
+    command.add_argument("--device", help="default: the pipeline's choice")
+
+    command = add(stream, "frames one after another, without flicker", 10)
+    small = [parse_size(text) for text in ("320x240", "640x480", "1280x720", "1920x1080")]
+    command.add_argument("--sizes", nargs="+", type=parse_size, default=small, metavar="WIDTHxHEIGHT")
+    command.add_argument("--steps", nargs="+", type=positive, default=[None], help="default: the weights' own")
+    command.add_argument("--weights", metavar="PATH", help="in place of the weights of the package")
     command.add_argument("--device", help="default: the pipeline's choice")
 
     command = add(scheduler, "a step of DDIMScheduler against one of diffusers'", 200)

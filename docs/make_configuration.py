@@ -13,7 +13,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import MISSING, fields, is_dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from lightning.pytorch.callbacks import Callback
 
@@ -21,6 +21,7 @@ from lightendiff import training
 from lightendiff.data import datasets
 from lightendiff.data.augment import Augmentation
 from lightendiff.data.datamodule import LowLightData
+from lightendiff.data.datasets.published import LAYOUTS, Split
 from lightendiff.data.degradations import SensorModel
 from lightendiff.models.presets import PRESETS
 from lightendiff.training import losses
@@ -87,7 +88,7 @@ def described(cls: type) -> dict[str, str]:
 def fields_of(cls: type) -> Iterator[tuple[str, str, str]]:
     """Name, type and default of each field that a configuration can give `cls` itself; "" where it must be given."""
     if is_dataclass(cls):
-        for field in fields(cls):
+        for field in (each for each in fields(cls) if each.init):
             yield field.name, str(field.type), "" if field.default is MISSING else shown(field.default)
         return
     for parameter in inspect.signature(cls).parameters.values():
@@ -109,7 +110,12 @@ def shown(value: Any) -> str:
 
 def type_of(annotation: str) -> str:
     """An annotation in the words of YAML."""
-    annotation = annotation.replace("PresetName", f"Literal{list(PRESETS)}")
+    for name, choices in (
+        ("PresetName", list(PRESETS)),
+        ("LayoutName", list(LAYOUTS)),
+        ("Split", list(get_args(Split))),
+    ):
+        annotation = annotation.replace(name, f"Literal{choices}")
     annotation = re.sub(r"Literal\[(.*?)\]", lambda match: match[1].replace(", ", " or "), annotation)
     for python, yaml in ((" | ", " or "), ("None", "null"), ("Sequence", "list"), ("tuple", "list"), ("dict", "map")):
         annotation = annotation.replace(python, yaml)

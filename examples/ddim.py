@@ -33,7 +33,7 @@ class GreyUNet(nn.Module):
         self.condition: Tensor | None = None
 
     def forward(self, x: Tensor, t: Tensor) -> Tensor:
-        return self.unet(x, t, x[:, :0] if self.condition is None else self.condition)
+        return self.unet(x, t, self.condition)
 
 
 class Perfect(nn.Module):

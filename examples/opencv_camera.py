@@ -4,7 +4,7 @@ python examples/opencv_camera.py photo.jpg -o restored.png
 python examples/opencv_camera.py clip.avi -o restored.avi
 python examples/opencv_camera.py 0                          (the first camera, in a window; Q ends it)
 
-Every frame starts from the same noise, so that a still scene stays still.
+Videos and cameras don't flicker: brightness follows that of the frames before. No frame waits for a later one.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from lightendiff import LightenPipeline
+from lightendiff import LightenPipeline, Stream
 from lightendiff.integrations.opencv import lighten
 
 PICTURES = {".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp"}
@@ -27,6 +27,7 @@ CODECS = {".avi": "MJPG", ".mp4": "mp4v"}
 def frames(source: str) -> Iterator[tuple[np.ndarray, float]]:
     """The frames of a video file, or of the camera of that number, and how many there are a second."""
     capture = cv2.VideoCapture(int(source) if source.isdigit() else source)
+    capture.set(cv2.CAP_PROP_BUFFERSIZE, 1)  # a camera's frames that nobody had time for are out of date
     try:
         if not capture.isOpened():
             raise ValueError(f"can't be opened as a {'camera' if source.isdigit() else 'video'}: {source}")
@@ -66,9 +67,10 @@ def restore_picture(source: str, output: Path | None, pipe: LightenPipeline, hei
 def restore_video(source: str, output: Path | None, pipe: LightenPipeline, height: int | None) -> int:
     """Write the restored frames, or show them until Q is pressed. Returns how many there were."""
     writer, count = None, 0
+    stream = Stream(pipe, bgr=True)
     try:
         for frame, rate in frames(source):
-            restored = lighten(shrunk(frame, height), pipe)
+            restored = stream.feed(shrunk(frame, height), time=None if source.isdigit() else count / rate)
             count += 1
             if output is None:
                 cv2.imshow("restored: Q ends", restored)

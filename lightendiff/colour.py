@@ -1,8 +1,9 @@
 """Colour and darkness from the input: what a pixel's signal bears is computed, the network answers for the rest.
 
 A restored picture's lightness and detail are the network's. Its hue and chroma are the dark picture's own wherever
-light enough fell on them to be trusted, since more light changes neither. Where the dark picture holds no signal at
-all, nothing can be restored: there the result is smooth and stays dark.
+light enough fell on them to be trusted, since more light changes neither. That includes places where a channel is
+clipped: a sunset's hue isn't the sky's any more, but it is the one that was seen. Where the dark picture holds no
+signal at all, nothing can be restored: there the result is smooth and stays dark.
 
 All of it happens in linear light. A colour is the relative chroma ρ = (R, G, B)/Y - 1, which no exposure changes:
 
@@ -12,6 +13,8 @@ keeps the luminance Y, and whatever is averaged over has the colour of the dark 
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -24,8 +27,6 @@ BLACK = 2e-4  # luminance added below a ratio of colours, a fraction of one code
 # Trust in the dark picture's colours, by its luminance. Code values 13 to 42: below, a camera's bias and quantisation
 # make them worse than the network's (from 0.0008 on, LOL v1 loses 0.9 dB); above, nothing is gained.
 TRUST = 0.004, 0.024
-CLIPPED = 0.97  # code value from which a channel may be clipped, which turns the hue
-NEARLY_CLIPPED = 0.94, 0.99  # those over which a pixel goes over to the network's colour
 FITTED = 5  # blocks to a side in which colours are fitted to edges
 FLAT = 1e-3  # variance of the guide (code values² of [0, 1]) that counts as noise, not as an edge
 
@@ -66,22 +67,26 @@ def correct(dark: Tensor, restored: Tensor) -> Tensor:
     brightness, level = _luminance(out), _blocks(largest)
     seen, trust = trusted_light(dark)
     slope, offset = _fitted(_rho(seen) - _rho(to_linear(_blocks(restored))), trust, level)
-    difference = (slope * largest + offset) * (1.0 - _ramp(largest, NEARLY_CLIPPED))
-    wanted = out + brightness * _all_channels(difference)
+    wanted = out + brightness * _all_channels(slope * largest + offset)
     out = _in_gamut(wanted, brightness, to_linear(largest))
     out = _darkened(out, _emptiness(level, _blocks(largest * largest)))
     return to_code(out)[..., :height, :width].clamp(0.0, 1.0)
 
 
-def correct_in_strips(dark: Tensor, restored: Tensor, pixels: int) -> Tensor:
+def correct_in_strips(
+    dark: Tensor, restored: Tensor, pixels: int, done: Callable[[int], object] = lambda rows: None
+) -> Tensor:
     """What `correct` makes of pictures whose sides are multiples of `BLOCK`, in strips of some `pixels` at a time.
 
-    It bounds the memory. Without gradients, `restored` is overwritten with the result.
+    It bounds the memory. Without gradients, `restored` is overwritten with the result. `done` is told the rows of each
+    strip.
     """
     height, width = dark.shape[2:]
     rows = max(1, pixels // (BLOCK * width)) * BLOCK
     if rows >= height or (torch.is_grad_enabled() and (dark.requires_grad or restored.requires_grad)):
-        return correct(dark, restored)
+        corrected = correct(dark, restored)
+        done(height)
+        return corrected
     above = restored[:, :, :0]
     for top in range(0, height, rows):
         bottom = min(height, top + rows)
@@ -89,6 +94,7 @@ def correct_in_strips(dark: Tensor, restored: Tensor, pixels: int) -> Tensor:
         strip = torch.cat([above, restored[:, :, top:last]], dim=2)
         above = strip[:, :, max(0, bottom - REACH) - first : bottom - first].clone()  # before it is overwritten
         restored[:, :, top:bottom] = correct(dark[:, :, first:last], strip)[:, :, top - first : bottom - first]
+        done(bottom - top)
     return restored
 
 
@@ -109,12 +115,7 @@ def recoloured(picture: Tensor, seen: Tensor, trust: Tensor) -> Tensor:
 def trusted_light(picture: Tensor) -> tuple[Tensor, Tensor]:
     """Linear light of the blocks of a picture, (b, 3, h/4, w/4), and how far its colour can be trusted, from 0 to 1."""
     light = to_linear(_blocks(picture))
-    return light, _ramp(_luminance(light), TRUST) * _unclipped(picture.amax(dim=1, keepdim=True))
-
-
-def _unclipped(largest: Tensor) -> Tensor:
-    """1 for blocks without a clipped pixel, 0 for those of which half is clipped."""
-    return (1.0 - 2.0 * _blocks((largest > CLIPPED).to(largest.dtype))).clamp(min=0.0)
+    return light, _ramp(_luminance(light), TRUST)
 
 
 def _rho(light: Tensor) -> Tensor:

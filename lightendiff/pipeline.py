@@ -4,21 +4,23 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Sequence
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, replace
+from functools import lru_cache, partial
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, cast, overload
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 
-from .diffusion.options import MAX_EXPOSURE, Sampling, checked_integer, checked_number
+from .diffusion.options import MAX_EXPOSURE, Sampling, checked_integer, checked_number, plausible_exposures
 from .diffusion.sampling import Callback as StepCallback
 from .diffusion.scheduler import Generators
 from .limits import MAX_PIXELS
+from .progress import Progress, Rising
 from .restorer import Adjust, Restorer
-from .runtime import memory, retry
+from .runtime import bar, habits, memory, retry
 from .runtime.compile import Backend, compile_networks
 from .runtime.conversion import Pixels, as_pixels, from_unit, to_unit
 from .runtime.devices import best_device, best_precision, check_precision, existing_device
@@ -30,10 +32,11 @@ from .weights.load import load
 
 SHIPPED_WEIGHTS = Path(__file__).parent / "weights" / "default"
 
-__all__ = ["MAX_EXPOSURE", "SHIPPED_WEIGHTS", "BoundPipeline", "LightenPipeline"]
+__all__ = ["MAX_EXPOSURE", "SHIPPED_WEIGHTS", "BoundPipeline", "LightenPipeline", "shipped"]
 
 ImageT = TypeVar("ImageT")
 Check = Callable[[int, int], None]
+PathT = TypeVar("PathT", str, Path)
 
 
 class LightenPipeline:
@@ -66,7 +69,7 @@ class LightenPipeline:
         check_precision(dtype)
         forks_use_one_thread()
         self.restorer = restorer.eval().requires_grad_(False)
-        self._chosen_dtype = dtype
+        self._chosen_dtype, self._source, self._bar_options = dtype, "given as a restorer", dict[str, Any]()
         self.to(best_device() if device is None else device)
 
     @classmethod
@@ -75,8 +78,11 @@ class LightenPipeline:
         path: str | Path | None = None,
         device: str | torch.device | None = None,
         dtype: torch.dtype | None = None,
+        *,
+        torch_dtype: torch.dtype | None = None,
+        **unknown: Any,
     ) -> LightenPipeline:
-        """Load weights; `device` and `dtype` as above.
+        """Load weights; `device` and `dtype` as above, which `torch_dtype` is another name of.
 
         Args:
             path: a folder written by `save_pretrained` or by training, the `.safetensors` file in it, or the published
@@ -89,14 +95,23 @@ class LightenPipeline:
             ImportError, ConnectionError: of the Hub; see `hub.download`.
             CheckpointError: what is there is no usable checkpoint; see `weights.load.load_restorer`.
             ValueError: as the constructor.
+            TypeError: there is no such argument.
         """
+        if unknown:
+            raise habits.unexpected("from_pretrained", unknown, habits.LOADING)
+        if dtype is not None and torch_dtype is not None:
+            raise ValueError(f"dtype: expected it alone, not torch_dtype, too, got {dtype} and {torch_dtype}")
+        dtype = torch_dtype if dtype is None else dtype
         check_precision(dtype)
         device = best_device() if device is None else existing_device(device)  # wrong ones fail before loading
+        source = "shipped" if path is None else str(path)
         if path is None:
             path = SHIPPED_WEIGHTS
             if not (path / CONFIG_NAME).is_file():
                 raise FileNotFoundError(f"this copy of lightendiff came without weights (none in {path}); give a path")
-        return cls(load(path), device, dtype)
+        pipe = cls(load(path), device, dtype)
+        pipe._source = source
+        return pipe
 
     def save_pretrained(self, folder: str | Path, half: bool = False) -> None:
         """Write `config.json` and `model.safetensors`: `from_pretrained` makes the same of it, bit for bit.
@@ -135,9 +150,18 @@ class LightenPipeline:
         """
         return hub.upload(self.restorer, name, private, half, card, message)
 
-    def to(self, device: str | torch.device) -> LightenPipeline:
-        """Move to a device and return self; a precision that wasn't given is chosen anew."""
-        device = existing_device(device)
+    def to(
+        self, device: str | torch.device | torch.dtype | None = None, dtype: torch.dtype | None = None
+    ) -> LightenPipeline:
+        """Move to a device, or change the precision, or both, and return self.
+
+        A precision that was never given is chosen anew for the device. As in PyTorch, it may be the only argument.
+        """
+        if isinstance(device, torch.dtype):
+            device, dtype = None, device
+        check_precision(dtype)
+        device = self.device if device is None else existing_device(device)
+        self._chosen_dtype = dtype or self._chosen_dtype
         dtype = self._chosen_dtype or best_precision(self.restorer.model.preferred_dtype, device)
         self.restorer.autocast_dtype = None if dtype == torch.float32 else dtype
         self.restorer.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # not in torch's stub
@@ -161,6 +185,28 @@ class LightenPipeline:
         compile_networks(self.restorer, backend)
         return self
 
+    def set_progress_bar_config(self, **options: Any) -> None:
+        """How lists of pictures draw a bar, which they do on a terminal when they take longer than a second.
+
+        Args:
+            options: of tqdm: `disable=True` for none, `disable=False` for one in notebooks and log files, too; `desc`,
+                `unit`, `leave` and so on.
+        """
+        self._bar_options = options
+
+    def __repr__(self) -> str:
+        config = self.restorer.config
+        return (
+            f"{type(self).__name__}(weights={self._source!r}, architecture={config.architecture!r}, "
+            f"num_inference_steps={config.num_inference_steps}, device={str(self.device)!r}, dtype={self.dtype})"
+        )
+
+    if not TYPE_CHECKING:  # to type checkers, it would mean that there is every attribute
+
+        def __getattr__(self, name: str) -> NoReturn:
+            hint = f": {habits.ATTRIBUTES[name]}" if name in habits.ATTRIBUTES else ""
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}{hint}")
+
     @property
     def device(self) -> torch.device:
         """Where the networks are; pictures may be anywhere."""
@@ -171,6 +217,13 @@ class LightenPipeline:
         """The precision that the networks run in."""
         return self.restorer.autocast_dtype or torch.float32
 
+    @overload
+    def __call__(self, image: PathT, **options: Any) -> Image.Image: ...
+
+    @overload
+    def __call__(self, image: list[PathT], **options: Any) -> list[Image.Image]: ...
+
+    @overload
     def __call__(
         self,
         image: ImageT,
@@ -181,13 +234,34 @@ class LightenPipeline:
         seed: int | None = 0,
         generator: Generators = None,
         strength: float = 1.0,
-        exposure: float = 0.0,
+        exposure: float | Sequence[float] = 0.0,
         adjust: Adjust | None = None,
         callback: StepCallback | None = None,
         batch_size: int = 1,
         tile: int | None = None,
         max_memory: float | None = None,
-    ) -> ImageT:
+        progress: Progress | None = None,
+    ) -> ImageT: ...
+
+    def __call__(
+        self,
+        image: Any,
+        *,
+        num_inference_steps: int | None = None,
+        start_timestep: int | None = None,
+        eta: float = 0.0,
+        seed: int | None = 0,
+        generator: Generators = None,
+        strength: float = 1.0,
+        exposure: float | Sequence[float] = 0.0,
+        adjust: Adjust | None = None,
+        callback: StepCallback | None = None,
+        batch_size: int = 1,
+        tile: int | None = None,
+        max_memory: float | None = None,
+        progress: Progress | None = None,
+        **unknown: Any,
+    ) -> Any:
         """Restore a picture, or a list of them.
 
         What comes in as the left comes out as the right, in the same size, and on the same device:
@@ -196,12 +270,16 @@ class LightenPipeline:
           `RGB` or `RGBA`; a colour that stands for "transparent" becomes alpha. `I` holds 0…65535, `F` [0, 1].
           A profile in `info` is followed: its colours are restored as those of sRGB and come back in its space. What
           lies behind alpha 0 is replaced by what continues the rest.
-        - NumPy array (h, w, 3), (h, w, 1) or (h, w), of uint8, uint16 or floats in [0, 1]: shape and dtype are kept.
-        - Torch tensor (3, h, w), (1, h, w) or a batch (b, 3, h, w), (b, 1, h, w), of uint8, uint16 or floats in
-          [0, 1], on any device: shape, dtype, device and subclass are kept; no gradient passes.
+        - NumPy array (h, w) or (h, w, c), of uint8, uint16 or floats in [0, 1]: shape and dtype are kept.
+        - Torch tensor (c, h, w) or a batch (b, c, h, w), of uint8, uint16 or floats in [0, 1], on any device: shape,
+          dtype, device and subclass are kept; no gradient passes.
+        - `images.Picture`, as `read_picture` gives it: one with the same metadata.
+        - Path or address of a picture file, as text or `Path`: a PIL image, upright, with the file's profile, EXIF
+          block and resolution in `info`. `lightendiff.restore_file` writes a file that keeps everything.
         - List or tuple of these, of any types and sizes: a list or tuple.
 
-        Three channels are R, G, B; one is grey, which is restored as three equal channels whose luma is returned.
+        Three channels are R, G, B (`integrations.opencv.lighten` takes B, G, R); one is grey, which is restored as
+        three equal channels whose luma is returned. A fourth, or a second beside grey, is alpha, which is kept.
         Any size from 1×1 up. Calculated in float32 around the networks, so uint16 and float32 keep their precision.
         The input is never changed. Everything is checked before anything is restored.
 
@@ -223,7 +301,8 @@ class LightenPipeline:
                 single one that the pictures draw from in turn. They are on the CPU or the pipeline's device.
             strength: 0 returns a copy of the input, 1 the restored picture, between is a linear blend of both.
             exposure: stops by which the result is to be brighter than what is chosen automatically, from -3 to 3;
-                lights roll off instead of clipping. Not for the published architecture.
+                lights roll off instead of clipping. A list has one for each picture (a batch counts as b of them). Not
+                for the published architecture.
             adjust: a function of the restored latents of each batch and the dark ones, both (b, c, h/8, w/8) in [0, 1],
                 that returns the latents to render; called anew where a batch has to be tried again.
             callback: called as (step index, timestep, x₀ estimate (b, c, h/8, w/8) in [-1, 1]) after each step of
@@ -236,36 +315,51 @@ class LightenPipeline:
                 of the machine, including what the process held when the pipeline was made. Windows become as large as
                 that allows. By an estimate that is meant to be an upper bound, measured on a CPU with the package's
                 own architecture.
+            progress: called with the share of the work that is done, of all pictures, in (0, 1]: after each window that
+                is encoded or decoded, each sampling step and each strip of colours. It never falls and ends with 1.
+                What it raises, `lightendiff.Stopped` for example, ends the call and reaches the caller.
 
         Returns:
             The type that came in.
 
         Raises:
-            TypeError: a picture or an option is of another type or dtype than these.
+            TypeError: a picture or an option is of another type or dtype than these, or there is no such option.
+            ImageError: a file can't be read; it is a ValueError.
             ValueError: a picture has another shape, no pixels, or values that are NaN or outside [0, 1]; an option is
                 out of its range; what is free, or `max_memory`, doesn't suffice for the smallest windows, or those
-                are much more work than the picture's size is worth; generators don't match the
-                pictures. For a list the message has the picture's index.
+                are much more work than the picture's size is worth; generators or exposures don't match the pictures.
+                For a list the message has the picture's index.
             RuntimeError: memory runs out even in small windows on the CPU, or the networks' output isn't finite even in
                 float32.
         """
-        return self.restore(
-            image,
-            Sampling(num_inference_steps, start_timestep, eta, exposure, strength),
-            seed=seed,
-            generator=generator,
-            adjust=adjust,
-            callback=callback,
-            batch_size=batch_size,
-            tile=tile,
-            max_memory=max_memory,
-        )
+        if unknown:
+            raise habits.unexpected("the pipeline", unknown, habits.CALLING)
+        exposures: list[float] | None = None
+        if np.ndim(exposure):
+            exposures, exposure = np.asarray(exposure).tolist(), 0.0
+        sampling = Sampling(num_inference_steps, start_timestep, eta, cast(float, exposure), strength)
+        many = isinstance(image, (list, tuple))
+        with bar.shown(len(image) if many else 1, progress, self._bar_options) as progress:
+            return self.restore(
+                image,
+                sampling,
+                exposures=exposures,
+                seed=seed,
+                generator=generator,
+                adjust=adjust,
+                callback=callback,
+                batch_size=batch_size,
+                tile=tile,
+                max_memory=max_memory,
+                progress=progress,
+            )
 
     def restore(
         self,
         image: ImageT,
         sampling: Sampling | None = None,
         *,
+        exposures: Sequence[float] | None = None,
         seed: int | None = 0,
         generator: Generators = None,
         adjust: Adjust | None = None,
@@ -273,37 +367,79 @@ class LightenPipeline:
         batch_size: int = 1,
         tile: int | None = None,
         max_memory: float | None = None,
+        progress: Progress | None = None,
     ) -> ImageT:
-        """What calling the pipeline does, which describes it, with the options that `Sampling` has as one value."""
+        """What calling the pipeline does, which describes it, with the options that `Sampling` has as one value.
+
+        `exposures`, one for each picture, take the place of that one's.
+        """
         sampling = Sampling() if sampling is None else sampling
-        self.restorer.check(sampling)
+        each_sampling = [replace(sampling, exposure=stops) for stops in exposures or ()]
+        for each in (sampling, *each_sampling):
+            self.restorer.check(each)
         tile, max_memory = self._windows(tile, max_memory)
-        for name, function, arguments in (("adjust", adjust, 2), ("callback", callback, 3)):
+        for name, function, arguments in (("adjust", adjust, 2), ("callback", callback, 3), ("progress", progress, 1)):
             if function is not None and not callable(function):
                 kind = type(function).__name__
-                raise TypeError(f"{name}: expected a function of {arguments} arguments, got {kind}")
+                plural = "s" if arguments > 1 else ""
+                raise TypeError(f"{name}: expected a function of {arguments} argument{plural}, got {kind}")
         batch_size = checked_integer("batch_size", batch_size, 1)
         many = isinstance(image, (list, tuple))
         given: list[Any] = list(image) if isinstance(image, (list, tuple)) else [image]
         pictures = [as_pixels(each, f"image[{i}]" if many else "image") for i, each in enumerate(given)]
-        generators = self._generators(generator, seed, sum(len(picture.pixels) for picture in pictures))
+        count = sum(len(picture.pixels) for picture in pictures)
+        generators = self._generators(generator, seed, count)
+        if exposures is None:
+            each_sampling = [sampling] * count
+        elif len(exposures) != count:
+            raise ValueError(f"exposure: expected one, or one per picture, {count} of them, got {len(exposures)}")
         results: list[Any]
         if sampling.strength == 0:
-            results = [each.detach().clone() if isinstance(each, Tensor) else each.copy() for each in given]
+            results = [_copied(each, picture) for each, picture in zip(given, pictures, strict=True)]
+            if progress is not None:
+                progress(1.0)
         else:
-            run = partial(retry.restore, self.restorer, sampling=sampling, adjust=adjust, callback=callback)
-            results = self._restored(pictures, generators, run, batch_size, tile, max_memory)
+            run = partial(retry.restore, self.restorer, adjust=adjust, callback=callback)
+            results = self._restored(pictures, generators, each_sampling, run, batch_size, tile, max_memory, progress)
         if not many:
             return cast(ImageT, results[0])
         return cast(ImageT, tuple(results) if isinstance(image, tuple) else results)
 
+    def variants(self, image: ImageT, n: int = 3, **options: Any) -> list[ImageT]:
+        """One picture at `n` plausible exposures, from the darkest to the brightest.
+
+        How bright a scene is meant to be can't be known from a dark picture. The automatic exposure is the best guess;
+        these are spread as the references of scenes that nobody trained on are about it. An odd `n` contains it.
+
+        Args:
+            image: one picture, of any type that the call takes.
+            n: from 1 to 100.
+            options: as of the call; `exposure` is in place of the automatic one, as the middle.
+
+        Raises:
+            TypeError, ValueError: as the call; also for a list, and where the architecture can't change exposures.
+        """
+        n = checked_integer("n", n, 1, 100)
+        if isinstance(image, list | tuple):
+            raise TypeError("image: expected one picture, got a list; call variants for each")
+        middle = checked_number("exposure", options.pop("exposure", 0.0), -MAX_EXPOSURE, MAX_EXPOSURE)
+        stops = (middle + each for each in plausible_exposures(n))
+        exposures = [max(-MAX_EXPOSURE, min(MAX_EXPOSURE, each)) for each in stops]
+        return self([image] * n, exposure=exposures, **options)
+
     def bind(
-        self, *, seed: int | None = 0, tile: int | None = None, max_memory: float | None = None, **sampling: Any
+        self,
+        *,
+        seed: int | None = 0,
+        tile: int | None = None,
+        max_memory: float | None = None,
+        progress: Progress | None = None,
+        **sampling: Any,
     ) -> BoundPipeline:
         """This pipeline with options that are checked now, for many pictures.
 
         Args:
-            seed, tile, max_memory: as in the call.
+            seed, tile, max_memory, progress: as in the call.
             sampling: fields of `Sampling`, which the call has, too.
 
         Raises:
@@ -312,7 +448,7 @@ class LightenPipeline:
         options = Sampling(**sampling)
         self.restorer.check(options)
         self._generators(None, seed, 0)
-        return BoundPipeline(self, options, seed, *self._windows(tile, max_memory))
+        return BoundPipeline(self, options, seed, *self._windows(tile, max_memory), progress)
 
     def _windows(self, tile: int | None, max_memory: float | None) -> tuple[int | None, float | None]:
         """Both, checked."""
@@ -350,32 +486,37 @@ class LightenPipeline:
         self,
         pictures: list[Pixels],
         generators: list[torch.Generator],
-        run: Callable[[Tensor, list[torch.Generator], int | None], Tensor],
+        sampling: list[Sampling],
+        run: Callable[..., Tensor],
         batch_size: int,
         tile: int | None,
         max_memory: float | None,
+        progress: Progress | None,
     ) -> list[Any]:
-        """The pictures as they came, each restored by `run(dark, generators, tile)`."""
+        """The pictures as they came, each restored by `run(dark, generators, tile, sampling, progress=progress)`."""
         # Made outside of inference mode, so that callers may go on to use the results in training.
         outputs = [torch.empty_like(picture.pixels) for picture in pictures]
         sources = [pixels for picture in pictures for pixels in picture.pixels]
         targets = [output[i] for output in outputs for i in range(len(output))]
         if len(set(generators)) < len(generators):
             batch_size = 1  # drawing in turn, a picture must have drawn all of its noise before the next one begins
-        batches = self._batches_and_windows([source.shape[1:] for source in sources], batch_size, tile, max_memory)
+        sizes = [source.shape[1:] for source in sources]
+        together = _batches(list(zip(sizes, sampling, strict=True)), batch_size)
+        batches = self._with_windows(together, sizes, tile, max_memory)
+        rising = None if progress is None else Rising(progress, sum(source[0].numel() for source in sources))
         with torch.inference_mode():
             for batch, window in batches:
+                told = None if rising is None else rising.part(sum(sources[i][0].numel() for i in batch))
                 dark = torch.cat([to_unit(sources[i], self.device) for i in batch])
-                drawn = [generators[i] for i in batch]
-                for i, pixels in zip(batch, run(dark, drawn, window), strict=True):
+                restored = run(dark, [generators[i] for i in batch], window, sampling[batch[0]], progress=told)
+                for i, pixels in zip(batch, restored, strict=True):
                     from_unit(pixels, targets[i])
         return [picture.back(output) for picture, output in zip(pictures, outputs, strict=True)]
 
-    def _batches_and_windows(
-        self, sizes: Sequence[torch.Size], batch_size: int, tile: int | None, max_memory: float | None
+    def _with_windows(
+        self, batches: list[list[int]], sizes: Sequence[torch.Size], tile: int | None, max_memory: float | None
     ) -> list[tuple[list[int], int | None]]:
-        """Indices of the pictures to restore together, and in windows of what side; None for whole pictures."""
-        batches = _batches(sizes, batch_size)
+        """Batches, smaller where memory is scarce, each with the side of its windows; None for whole pictures."""
         check = self._check(tile, max_memory)
         for height, width in set(sizes):
             check(height, width)
@@ -412,6 +553,7 @@ class BoundPipeline:
     seed: int | None
     tile: int | None
     max_memory: float | None
+    progress: Progress | None = None
 
     def __call__(self, image: ImageT, *, adjust: Adjust | None = None, batch_size: int = 1) -> ImageT:
         """As the pipeline's call, with these options."""
@@ -423,6 +565,7 @@ class BoundPipeline:
             batch_size=batch_size,
             tile=self.tile,
             max_memory=self.max_memory,
+            progress=self.progress,
         )
 
     def check(self, max_pixels: int = MAX_PIXELS) -> Check:
@@ -441,9 +584,22 @@ class BoundPipeline:
         return lambda pictures: self(pictures, batch_size=len(pictures))
 
 
-def _batches(sizes: Sequence[Hashable], limit: int) -> list[list[int]]:
-    """Indices of the pictures to restore together: of equal size, at most `limit`; in order where that is 1."""
+@lru_cache(maxsize=1)
+def shipped() -> LightenPipeline:
+    """The pipeline of the package's own weights, loaded once: for functions that needn't be given one."""
+    return LightenPipeline.from_pretrained()
+
+
+def _copied(image: Any, picture: Pixels) -> Any:
+    """What strength 0 returns."""
+    if isinstance(image, Tensor):
+        return image.detach().clone()
+    return image.copy() if hasattr(image, "copy") else picture.back(picture.pixels.clone())
+
+
+def _batches(kinds: Sequence[Hashable], limit: int) -> list[list[int]]:
+    """Indices of the pictures to restore together: of equal kind, at most `limit`; in order where that is 1."""
     groups: defaultdict[Hashable, list[int]] = defaultdict(list)
-    for i, size in enumerate(sizes):
-        groups[size if limit > 1 else i].append(i)
+    for i, kind in enumerate(kinds):
+        groups[kind if limit > 1 else i].append(i)
     return [group[k : k + limit] for group in groups.values() for k in range(0, len(group), limit)]

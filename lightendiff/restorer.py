@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import TypeVar
@@ -17,10 +18,12 @@ from .diffusion.sampling import Predict, sample
 from .diffusion.scheduler import Generators, gaussian_noise
 from .models.autoencoder import Skips
 from .models.presets import RestorerConfig, build_autoencoder, build_scheduler, build_unet
+from .progress import Progress, Work
 from .tiling import Tile, split
 from .tone import exposed
 
 _STRIP = 2**20  # pixels of a whole picture whose colours are corrected at a time
+_LATENT, _ENCODING, _STEP, _DECODING, _COLOURS = 1, 20, 10, 45, 10  # time that a pixel takes on a CPU, about
 
 Adjust = Callable[[Tensor, Tensor], Tensor]
 
@@ -62,6 +65,7 @@ class Restorer(nn.Module):
         tile: int | None = None,
         clamp: bool = True,
         callback: StepCallback | None = None,
+        progress: Progress | None = None,
     ) -> Tensor:
         """Restore pictures.
 
@@ -77,6 +81,8 @@ class Restorer(nn.Module):
                 is the same. None for the whole picture at once.
             clamp: limit the result to [0, 1] (the latent always is, and a result in the dark picture's colours).
             callback: called as (step index, timestep, x₀ estimate in [-1, 1]) after each step.
+            progress: called with the share that is done, in (0, 1], after each window that is encoded or decoded, each
+                step and each strip of colours; what it raises ends the call.
 
         Returns:
             (b, 3, h, w) float32.
@@ -93,17 +99,25 @@ class Restorer(nn.Module):
         height, width = dark.shape[2:]
         image, mean = _pad(dark.float(), self.config.multiple), dark.float().mean(dim=(1, 2, 3))
         tiles = split(image.shape[2], image.shape[3], tile, self.config.halo, self.config.multiple)
+        work = self._work(image, tiles, sampling, progress)
         skips: Skips | None = None
         with self.autocast(dark.device):
             if len(tiles) == 1:
                 latent, skips = self.model.encode(image, mean)
+                work.add(_ENCODING * image[0, 0].numel())
             else:
-                latent = self._latent_of_tiles(image, tiles)
+                latent = self._latent_of_tiles(image, tiles, work)
             seen, seen_latent = self._seen(image, latent)
             condition = self.model.condition(seen, seen_latent, mean)
         if noise is None:
             noise = gaussian_noise(self.noise_shape(dark), generator, dark.device, torch.float32)
-        restored = self.sample_latent(seen_latent, condition, noise, sampling, generator=generator, callback=callback)
+
+        def stepped(index: int, timestep: int, x0: Tensor) -> None:
+            if callback is not None:
+                callback(index, timestep, x0)
+            work.add(_STEP * seen[0, 0].numel())
+
+        restored = self.sample_latent(seen_latent, condition, noise, sampling, generator=generator, callback=stepped)
         restored = restored.clamp(0.0, 1.0)
         if adjust is not None:
             restored = adjust(restored, seen_latent.float())
@@ -111,12 +125,18 @@ class Restorer(nn.Module):
             restored = self.model.apply_tone_curve(restored, lambda values: exposed(values, stops))
         if seen is not image:
             restored = self.model.enlarge(restored, seen_latent.float(), latent.float())
-        output = self._decode_tiles(image, mean, restored, tiles) if skips is None else self.decode(restored, skips)
+        if skips is None:
+            output = self._decode_tiles(image, mean, restored, tiles, work)
+        else:
+            output = self.decode(restored, skips)
+            work.add(_DECODING * image[0, 0].numel())
         del skips  # the memory is wanted for the colours
         if self.config.input_colours:
-            output = correct_in_strips(image, output, _STRIP if tile is None else tile**2 // 2)
+            strip, width_ = _STRIP if tile is None else tile**2 // 2, image.shape[3]
+            output = correct_in_strips(image, output, strip, lambda rows: work.add(_COLOURS * rows * width_))
+        elif clamp:
+            output = output.clamp_(0.0, 1.0)
         output = output[..., :height, :width]
-        output = output.clamp_(0.0, 1.0) if clamp else output
         return output if sampling.strength == 1 else torch.lerp(dark.float(), output, sampling.strength)
 
     def check(self, sampling: Sampling) -> None:
@@ -135,20 +155,30 @@ class Restorer(nn.Module):
             self.config.start_timestep if start is None else start,
         )
 
-    def _latent_of_tiles(self, image: Tensor, tiles: list[Tile]) -> Tensor:
+    def _work(self, image: Tensor, tiles: list[Tile], sampling: Sampling, progress: Progress | None) -> Work:
+        """All that is to be done for a padded picture, in units of about equal time."""
+        seen, windows = math.prod(self._seen_size(*image.shape[2:])), sum(map(_pixels, tiles))
+        steps = len(self.scheduler.timestep_list(*self._steps_and_start(sampling)))
+        each = _ENCODING + _DECODING + (_LATENT if len(tiles) > 1 else 0)
+        colours = _COLOURS * image[0, 0].numel() if self.config.input_colours else 0
+        return Work(each * windows + _STEP * steps * seen + colours, progress)
+
+    def _latent_of_tiles(self, image: Tensor, tiles: list[Tile], work: Work) -> Tensor:
         b, _, h, w = image.shape
         latent = image.new_empty((b, self.config.latent_channels, h // 8, w // 8))
         for tile in tiles:
             latent[(..., *tile.core(8))] = self.model.latent(image[(..., *tile.window())])[(..., *tile.inner(8))]
+            work.add(_LATENT * _pixels(tile))
         return latent
 
-    def _decode_tiles(self, image: Tensor, mean: Tensor, latent: Tensor, tiles: list[Tile]) -> Tensor:
+    def _decode_tiles(self, image: Tensor, mean: Tensor, latent: Tensor, tiles: list[Tile], work: Work) -> Tensor:
         output = torch.empty_like(image)
         for tile in tiles:
             with self.autocast(image.device):
                 _, skips = self.model.encode(image[(..., *tile.window())], mean)
             window = self.decode(latent[(..., *tile.window(8))], skips)
             output[(..., *tile.core())] = window[(..., *tile.inner())]
+            work.add((_ENCODING + _DECODING) * _pixels(tile))
         return output
 
     def _seen(self, image: Tensor, latent: Tensor) -> tuple[Tensor, Tensor]:
@@ -234,7 +264,7 @@ class Restorer(nn.Module):
         """Names of the weights between pixels or latents and features, of all networks."""
         names = [
             ("model", self.model.first_and_last),
-            ("model.retinex", self.model.retinex.first_and_last),
+            ("model.retinex", () if self.model.retinex is None else self.model.retinex.first_and_last),
             ("unet", self.unet.first_and_last),
         ]
         return tuple(f"{part}.{name}" for part, own in names for name in own)
@@ -249,6 +279,12 @@ class Restorer(nn.Module):
 def seen_units(side: Length, longest: Length, limit: int, multiple: int) -> Length:
     """`side · limit / longest` in units of `multiple`, rounded; in integers, which are the same on every machine."""
     return (2 * side * limit + longest * multiple) // (2 * longest * multiple)
+
+
+def _pixels(tile: Tile) -> int:
+    """Pixels of a tile's window."""
+    rows, columns = tile.rows, tile.columns
+    return (rows.last - rows.first) * (columns.last - columns.first)
 
 
 def context_noise(argument: str, config: RestorerConfig, seed: int) -> Tensor:

@@ -3,6 +3,8 @@ from __future__ import annotations
 import os
 import threading
 import time
+import tracemalloc
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +15,8 @@ from lightendiff.batch.plan import Job, output_name, plan
 from lightendiff.batch.run import restore_files, restored
 from lightendiff.files import storage
 from lightendiff.images import Picture, read_picture, write_picture
+
+compared = partial(restored, compare=True)
 
 
 def invert(array: np.ndarray) -> np.ndarray:
@@ -350,7 +354,7 @@ def test_pictures_of_equal_size_are_restored_together(tmp_path):
         return [invert(array) for array in arrays]
 
     failures: list[str] = []
-    summary = restore_files(jobs, alone, many=many, compare=True, failed=failures.append)
+    summary = restore_files(jobs, alone, many=many, make=compared, failed=failures.append)
     assert (summary.restored, summary.failed, len(failures)) == (8, 1, 1)
     assert all(len(batch) > 1 and len(set(batch)) == 1 for batch in batches)
     assert sorted([*single, *(kind for batch in batches for kind in batch)]) == sorted(
@@ -452,7 +456,7 @@ def test_format_compare_and_notes(tmp_path):
     frames = [Image.new("RGB", (5, 6), colour) for colour in ("red", "blue")]
     frames[0].save(tmp_path / "in" / "9.gif", save_all=True, append_images=frames[1:])
     jobs = plan([tmp_path / "in"], tmp_path / "out", format="jpg").jobs
-    summary = restore_files(jobs, invert, format="jpg", compare=True)
+    summary = restore_files(jobs, invert, format="jpg", make=compared)
     assert tree(tmp_path / "out") == ["0.jpg", "1.jpg", "9.jpg"]
     picture = read_picture(tmp_path / "out" / "9.jpg")
     assert (picture.format, picture.pixels.shape) == ("JPEG", (6, 10, 3))
@@ -514,3 +518,54 @@ def test_an_interrupt_while_a_writing_thread_starts(tmp_path, monkeypatch, many)
         thread.join(5)
     written = tree(tmp_path / "out") if (tmp_path / "out").exists() else []
     assert len(written) == summary.restored
+
+
+# ------------------------------------------------------------------------------------------------------- many pictures
+
+
+def test_a_plan_is_a_sequence_of_jobs(tmp_path):
+    for name in ("a.png", "b.png", "sub/c.png", "sub/d.png", "z.png"):
+        save(tmp_path / "in" / name)
+    jobs = plan([tmp_path / "in", save(tmp_path / "x.png")], tmp_path / "out", recursive=True).jobs
+    whole = list(jobs)
+    assert [job.source.name for job in whole] == ["a.png", "b.png", "z.png", "c.png", "d.png", "x.png"]
+    assert [jobs[i] for i in range(-6, 6)] == whole + whole
+    assert (jobs[1:5:2], len(jobs), bool(jobs), jobs == whole) == (whole[1:5:2], 6, True, True)
+    assert list(jobs + jobs) == whole + whole
+    with pytest.raises(IndexError, match="expected below 6, got 6"):
+        jobs[6]
+
+
+def test_many_pictures_take_little_memory_and_few_questions(tmp_path, monkeypatch):
+    folder, count = tmp_path / "in", 20_000
+    names = [f"IMG_{i:07}.jpg" for i in range(count)]
+    monkeypatch.setattr(storage, "walk", lambda *_: iter([(folder, Path(), names)]))
+    folder.mkdir()
+    asked = []
+    monkeypatch.setattr(storage, "_is_there", lambda path: asked.append(path) or True)
+    tracemalloc.start()
+    planned = plan([folder], tmp_path / "out", skip_existing=True)
+    held, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert (len(planned.jobs), asked) == (count, [])  # nothing is there, as listing the folder tells
+    assert held < 20 * count  # a list of the names, which are there already
+    assert peak < 250 * count
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / names[7]).write_bytes(b"content")
+    assert len(plan([folder], tmp_path / "out", skip_existing=True).skipped) == 1
+    assert asked == [tmp_path / "out" / names[7]]
+
+
+def test_conflicts_among_many_pictures_are_found(tmp_path):
+    for i in range(150):
+        (tmp_path / "in").mkdir(exist_ok=True)
+        (tmp_path / "in" / f"{i:03}.png").write_bytes(b"content")
+    for name in ("007.gif", "100.gif"):
+        (tmp_path / "in" / name).write_bytes(b"content")
+    planned = plan([tmp_path / "in"], tmp_path / "out")
+    assert (len(planned.jobs), len(planned.problems)) == (148, 4)
+    assert all("would also be written to" in problem for problem in planned.problems)
+    assert len(plan([tmp_path / "in"], tmp_path / "in").problems) == 152
+    os.symlink(tmp_path / "in", tmp_path / "link")
+    problems = plan([tmp_path / "link"], tmp_path / "in").problems
+    assert sum("would overwrite an input" in problem for problem in problems) == 148

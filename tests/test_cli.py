@@ -9,6 +9,7 @@ import io
 import math
 import os
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -23,9 +24,11 @@ import pytest
 import torch
 import yaml
 
+from lightendiff.cli import evaluate as cli_evaluate
 from lightendiff.cli import main
 from lightendiff.cli.completion import SHELLS
 from lightendiff.cli.restore import main as restore_main
+from lightendiff.data.datasets.published import LAYOUTS
 from lightendiff.evaluation import measure as ev
 from lightendiff.evaluation import metrics, perceptual
 from lightendiff.images import Picture, read_picture, write_picture
@@ -477,6 +480,44 @@ def test_pairs_that_do_not_match(pairs: Path, capsys: pytest.CaptureFixture[str]
     assert f"{alone} is 32×24 but {larger} 40×24" in told(alone, larger)
     small = [save(pairs / name, 10, size=(8, 8)) for name in ("small.png", "wanted.png")]
     assert f"{small[0]} → {small[1]}: target: expected at least 11×11 pixels" in told(*small)
+
+
+def test_evaluate_several_sets(pairs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for split, folder in (("eval15", "low"), ("eval15", "high")):
+        save(pairs / "lol" / split / folder / "1.png", 100 if folder == "low" else 110)
+    table = pairs / "figures.csv"
+    words = [f"lol_v1:{pairs / 'lol'}", pairs / "dark", pairs / "high", "--as-is", "--csv", table]
+    assert run("evaluate", *words) == 0
+    how, _, head, _, first, second = capsys.readouterr().out.splitlines()
+    assert how == "compared as they are"
+    assert head.startswith("| set | pairs | PSNR | SSIM |")
+    assert "| GT-mean PSNR | GT-mean SSIM |" in head
+    assert first.startswith(f"| lol_v1 | 1 | {psnr_of(10):.2f} | ")
+    mean = sum(map(psnr_of, (10, 20, 40))) / 3
+    assert second.startswith(f"| {pairs / 'dark'} | 3 | {mean:.2f} | ")
+    with table.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [(row["set"], row["picture"]) for row in rows][:2] == [("lol_v1", "1.png"), (str(pairs / "dark"), "a.png")]
+
+
+def test_evaluate_names_published_sets() -> None:
+    assert tuple(LAYOUTS) == cli_evaluate.LAYOUTS
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["dark"], "dark: expected a REFERENCE after it, or LAYOUT:FOLDER with one of lol_v1, "),
+        (["dark", "high", "dark", "high"], "dark: expected each set once, got it twice"),
+        (["dark", "high", "other", "high", "--sheet", "s.png"], "argument --sheet: expected one set, got 2"),
+    ],
+)
+def test_wrong_sets(
+    words: list[str], message: str, pairs: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(pairs)
+    shutil.copytree("dark", "other")
+    assert message in wrong(capsys, "evaluate", *words, "--as-is")
 
 
 def test_wrong_arguments_of_evaluate(pairs: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -89,9 +89,16 @@ def test_where_it_is_too_dark_the_networks_colours_stay() -> None:
     assert (correct(dark, restored) - restored).abs().max() < 1e-3
 
 
-def test_clipped_places_keep_the_networks_colours() -> None:
-    dark, restored = plain(255, 190, 90), plain(255, 240, 200)
-    assert (correct(dark, restored) - restored).abs().max() < 10 / 255  # no more than the gamut's soft edge takes
+def test_a_sunset_stays_one() -> None:
+    sky, greenish = plain(255, 170, 40), plain(250, 235, 60)
+    assert abs(hue(correct(sky, greenish)) - hue(sky)) < 5 < abs(hue(greenish) - hue(sky))
+
+
+def test_no_edge_where_a_channel_reaches_its_limit() -> None:
+    red = torch.linspace(200, 300, 256).clamp(max=255)
+    sky = (torch.stack([red, 0.5 * red, 0.2 * red]).view(1, 3, 1, 256) / 255).expand(1, 3, 64, 256)
+    steps = correct(sky, plain(250, 235, 60, size=256)[:, :, :64]).diff(dim=3).abs()
+    assert steps.max() < 2 / 255
 
 
 def test_white_stays_white() -> None:

@@ -115,6 +115,16 @@ def test_scenes_are_made_of_no_picture_that_is_kept_out() -> None:
     assert " Museum1 " in training  # the same scene as scene067
 
 
+def test_unpaired_pictures_are_of_different_scenes() -> None:
+    """The list is of half of the scenes; what it doesn't name is bright."""
+    stems = (ROOT / "configs" / "unpaired_dark.txt").read_text().split()
+    assert len(set(stems)) == len(stems) == 238
+    assert all(stem.isdigit() for stem in stems)
+    model = CONTENTS["unpaired"]["model"]["init_args"]
+    assert "init_from" not in model
+    assert model["regime"] == "unpaired"
+
+
 def listed(name: str) -> list[dict[str, str]]:
     """The rows of a table in docs/."""
     with open(ROOT / "docs" / f"{name}.csv", newline="", encoding="utf-8") as file:
@@ -253,7 +263,7 @@ OWN = {
     for section in re.split(r"^##+ ", TRAINING, flags=re.MULTILINE)
 }
 OWN_SOURCES = {
-    "Pairs": [["PairedFolders"]],
+    "Pairs": [["PairedFolders"], ["Published"]],
     "Exposure brackets": [["Brackets"], ["Brackets", "Brackets"]],
     "Bright photos only": [["Darkened", "WellLit"]],
     "Dark and bright, unpaired": [["UnpairedFolders"]],
@@ -273,4 +283,4 @@ def test_own_pictures_as_in_the_documents(heading: str, build: Any) -> None:
         assert paths
         assert all(path in str([vars(source) for source in cli.datamodule.source.sources]) for path in paths)
         unpaired = "UnpairedFolders" in sources
-        assert (cli.model.regime, cli.model.joint_from_step) == (("unpaired", None) if unpaired else ("paired", 0))
+        assert (cli.model.regime, cli.model.joint_from_step) == ("unpaired" if unpaired else "paired", 0)

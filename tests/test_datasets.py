@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -13,6 +14,7 @@ from lightendiff.data.datasets import (
     Darkened,
     Mixture,
     PairedFolders,
+    Published,
     SelfMade,
     Source,
     UnpairedFolders,
@@ -396,3 +398,55 @@ def test_sources_read_as_restoring_reads(tmp_path: Path, alpha: bool) -> None:
     assert batch["dark"][1].max() < 103
     shallow = read_pictures([tmp_path / "low" / "a.png"])[0].pixels
     np.testing.assert_array_equal(shallow, np.rint(deep / 257).astype(np.uint8))
+
+
+# published sets
+
+
+FILES: dict[tuple[str, str], list[tuple[str, str]]] = {  # (dark, target) of a pair each
+    ("lol_v1", "train"): [("our485/low/2.png", "our485/high/2.png")],
+    ("lol_v1", "test"): [("eval15/low/1.png", "eval15/high/1.png")],
+    ("lol_v2_real", "train"): [
+        ("Real_captured/Train/Low/low00001.png", "Real_captured/Train/Normal/normal00001.png"),
+        ("Real_captured/Train/Low/low00002.png", "Real_captured/Train/Normal/normal00002.png"),
+    ],
+    ("lol_v2_real", "test"): [("Real_captured/Test/Low/00690.png", "Real_captured/Test/Normal/00690.png")],
+    ("lol_v2_synthetic", "test"): [("Synthetic/Test/Low/r00t.png", "Synthetic/Test/Normal/r00t.png")],
+    ("lsrw_huawei", "train"): [("Training data/Huawei/low/1.jpg", "Training data/Huawei/high/1.jpg")],
+    ("lsrw_nikon", "test"): [("Eval/Nikon/low/3001.jpg", "Eval/Nikon/high/3001.jpg")],
+    ("sice", "train"): [("Dataset_Part1/7/1.JPG", "Dataset_Part1/Label/7.JPG")],
+    ("sice", "test"): [("Dataset_Part2/12/2.JPG", "Dataset_Part2/Label/12.png")],
+    ("sid", "train"): [
+        ("short_sid2/00001/00001_00_0.04s.png", "long_sid2/00001/00001_00_10s.png"),
+        ("short_sid2/00001/00001_00_0.1s.png", "long_sid2/00001/00001_00_10s.png"),
+    ],
+    ("sid", "test"): [("short/10003/10003_00_0.1s.png", "long/10003/10003_00_10s.png")],
+}
+
+
+@pytest.mark.parametrize(("layout", "split"), FILES)
+def test_published_sets(layout: Any, split: Any, tmp_path: Path) -> None:
+    for number, (dark, target) in enumerate(FILES[layout, split]):
+        write(tmp_path / dark, 10 + number)
+        if not (tmp_path / target).exists():
+            write(tmp_path / target, 110 + number)
+    if layout == "sice":
+        write((tmp_path / FILES[layout, split][0][0]).with_name("9.JPG"), 240)  # brighter than its target
+    source = Published(layout, tmp_path, split)
+    source.load()
+    names = [tuple(str(Path(path).relative_to(tmp_path)) for path in s.name.split(" → ")) for s in source.pairs()]
+    assert names == FILES[layout, split]
+    assert all(sample.dark.mean() < sample.target.mean() for sample in source.pairs())
+
+
+def test_published_sets_that_are_not_there(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="expected pictures of lol_v1 in our485/high, got none"):
+        Published("lol_v1", tmp_path).load()
+    with pytest.raises(ValueError, match=r"layout: expected one of lol_v1, .*, got 'lol'"):
+        Published("lol", tmp_path)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="split: expected one of train, test, got 'val'"):
+        Published("sid", tmp_path, "val")  # type: ignore[arg-type]
+    write(tmp_path / "our485" / "low" / "1.png", 10)
+    write(tmp_path / "our485" / "high" / "2.png", 10)
+    with pytest.raises(ValueError, match=r"1 dark pictures of lol_v1 without a target: .*1\.png"):
+        Published("lol_v1", tmp_path).load()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ import torch
 
 import lightendiff
 from lightendiff import DDIMPipeline, DDIMScheduler
+from lightendiff.models.unet import UNet
 
 diffusers = pytest.importorskip("diffusers")
 
@@ -133,6 +135,33 @@ def test_errors(unet: Any, options: dict[str, Any], message: str) -> None:
         both(unet)[1](**options)
 
 
+def test_our_unet_in_both_pipelines() -> None:
+    torch.manual_seed(0)
+    own = UNet(3, 0, (16, 32), blocks_per_level=1, attention_levels=(), norm_groups=8, sample_size=16).eval()
+
+    class Wrapped(diffusers.ModelMixin, diffusers.ConfigMixin):  # type: ignore[misc, name-defined]
+        """As diffusers' pipelines call a UNet."""
+
+        config_name = "config.json"
+
+        @diffusers.configuration_utils.register_to_config
+        def __init__(self, sample_size: int = 16, in_channels: int = 3) -> None:
+            super().__init__()
+            self.unet = own
+
+        def forward(self, x: Any, t: Any) -> Any:
+            return SimpleNamespace(sample=self.unet(x, t))
+
+    ours, theirs = DDIMPipeline(own, DDIMScheduler()), diffusers.DDIMPipeline(Wrapped(), diffusers.DDIMScheduler())
+    pictures = []
+    for pipe in (ours, theirs):
+        pipe.set_progress_bar_config(disable=True)
+        pictures.append(pipe(2, generator=generators(2), eta=1.0, num_inference_steps=5, output_type="np").images)
+    np.testing.assert_allclose(pictures[0], pictures[1], atol=1e-4)
+    with pytest.raises(ValueError, match="unet: expected one whose config has sample_size and in_channels, got one"):
+        DDIMPipeline(UNet(3, 0, (8,), norm_groups=8, attention_levels=()), DDIMScheduler())()
+
+
 def test_a_unet_of_another_library_is_given(unet: Any, tmp_path: Path) -> None:
     both(unet)[1].save_pretrained(tmp_path)
     index = (tmp_path / "model_index.json").read_text()
@@ -146,6 +175,7 @@ def test_habits_of_the_scheduler(tmp_path: Path) -> None:
     scheduler = DDIMScheduler(clip_sample=False)
     scheduler.save_pretrained(tmp_path / "scheduler")
     assert DDIMScheduler.from_pretrained(tmp_path, subfolder="scheduler").config == scheduler.config
+    assert DDIMScheduler.from_pretrained(tmp_path / "scheduler", subfolder=None).config == scheduler.config
     assert diffusers.DDIMScheduler.from_pretrained(tmp_path, subfolder="scheduler").config.clip_sample is False
     scheduler.set_timesteps(4)
     x = torch.randn(1, 3, 4, 4)
@@ -160,6 +190,18 @@ def test_diffusers_pipeline_runs_with_our_scheduler_assigned(unet: Any) -> None:
     options: dict[str, Any] = {"num_inference_steps": 3, "output_type": "np"}
     pictures = [pipe(generator=generators(0), **options).images for pipe in (theirs, ours)]
     np.testing.assert_allclose(pictures[0], pictures[1], atol=1e-4)
+
+
+def test_what_diffusers_pipeline_does_with_our_scheduler(unet: Any, tmp_path: Path) -> None:
+    """As docs/usage.md says: given to the constructor it is replaced, assigned it stays but isn't saved."""
+    own = DDIMScheduler(clip_sample=False)
+    pipe = diffusers.DDIMPipeline(unet, own)
+    assert type(pipe.scheduler) is diffusers.DDIMScheduler
+    assert pipe.scheduler.config.clip_sample is False
+    pipe.scheduler = own
+    assert pipe.scheduler is own
+    pipe.save_pretrained(tmp_path)
+    assert not (tmp_path / "scheduler").exists()
 
 
 def test_it_is_loaded_lazily() -> None:

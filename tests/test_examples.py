@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -204,3 +205,50 @@ def test_ddim_example(load: Any, capsys: pytest.CaptureFixture) -> None:
         assert grey.std().item() == pytest.approx(0.3, abs=0.05)
     assert example.main(["--steps", "2"]) == 0
     assert capsys.readouterr().out.count("trained: grey") == 4
+
+
+# ---- training.ipynb
+
+
+def test_notebook(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    cells = json.loads((FOLDER / "training.ipynb").read_text(encoding="utf-8"))["cells"]
+    names: dict[str, Any] = {}
+    for number, cell in enumerate(cell for cell in cells if cell["cell_type"] == "code"):
+        assert not cell["outputs"]
+        exec(compile(cell["source"], f"cell {number}", "exec"), names)
+    lines = [line for line in cells[1]["source"].splitlines() if line]
+    assert len(lines) <= 10
+    assert names["after"][0]["made/psnr"] > names["before"][0]["made/psnr"] + 0.5
+    assert names["restored"].mean() > 1.5 * names["dark"].mean()
+
+
+# ---- Ray
+
+
+def test_ray_example(
+    load: Any, weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    ray = pytest.importorskip("ray", reason="pip install 'ray[data]'")
+    pytest.importorskip("pyarrow")
+    example = load("ray_data")
+    ray.cloudpickle.register_pickle_by_value(example)  # the actors can't import it
+    monkeypatch.setattr(example, "BLOCK", 3)
+    (tmp_path / "in" / "sub").mkdir(parents=True)
+    dark = np.random.default_rng(0).integers(0, 40, (16, 24, 3), dtype=np.uint8)
+    for name in ("a.png", "b.png", "sub/c.png", "sub/d.jpg", "e.png"):
+        cv2.imwrite(str(tmp_path / "in" / name), dark)
+    (tmp_path / "in" / "f.png").write_bytes(b"no picture")
+    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
+    try:
+        arguments = [str(tmp_path / "in"), "-o", str(tmp_path / "out"), "--weights", str(weights), "--actors", "2"]
+        assert example.main(arguments) == 1
+        said = capsys.readouterr()
+        assert "5 restored, 0 skipped, 1 failed" in said.out
+        assert f"failed: {tmp_path / 'in' / 'f.png'}: not a" in said.err
+        assert cv2.imread(str(tmp_path / "out" / "sub" / "c.png")).mean() > dark.mean()
+        (tmp_path / "in" / "f.png").unlink()
+        assert example.main(arguments) == 0
+        assert "0 restored, 5 skipped, 0 failed" in capsys.readouterr().out
+    finally:
+        ray.shutdown()

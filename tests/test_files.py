@@ -13,7 +13,7 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from lightendiff.images import ImageError, Picture, decode_picture, encode_picture, read_picture, write_picture
-from lightendiff.images.formats import TABLE, Format
+from lightendiff.images.formats import FORMATS, TABLE, Format
 from lightendiff.images.icc import colour_profile
 from lightendiff.images.iptc import as_raw_profile, as_resources, in_resources
 
@@ -74,6 +74,17 @@ def test_imagemagicks_raw_profiles_survive_in_png(tmp_path: Path, number: bytes)
     assert (again.iptc, again.xmp) == ((RECORDS, b"") if number == b"iptc" else (b"", content))
 
 
+@pytest.mark.parametrize("kind", [1, 4, 7])
+def test_records_in_tiff_are_kept_whatever_they_are_called(tmp_path: Path, kind: int) -> None:
+    tifffile = pytest.importorskip("tifffile")
+    records = RECORDS + bytes(-len(RECORDS) % 4)
+    value = np.frombuffer(records, "<u4").tolist() if kind == 4 else records
+    tags = [(33723, kind, len(value), tuple(value) if kind == 4 else value, True)]
+    tifffile.imwrite(tmp_path / "a.tif", PIXELS, photometric="rgb", extratags=tags)
+    picture = read_picture(tmp_path / "a.tif")
+    assert (picture.iptc, picture.notes) == (records, ())
+
+
 def test_records_are_found_among_other_resources() -> None:
     other = b"8BIM" + struct.pack(">H", 0x03ED) + b"\x03abc" + struct.pack(">I", 3) + b"xyz\0"
     assert in_resources(other + as_resources(RECORDS)) == RECORDS
@@ -96,6 +107,20 @@ def test_texts_of_png_are_told_elsewhere(tmp_path: Path) -> None:
     Image.fromarray(PIXELS).save(tmp_path / "a.png", pnginfo=info)
     notes = write_picture(tmp_path / "a.webp", read_picture(tmp_path / "a.png"))
     assert notes == ("only PNG holds texts of its kind: they are left out (Title)",)
+
+
+@pytest.mark.parametrize("exif", [b"", make_exif()], ids=["no EXIF", "EXIF"])
+@pytest.mark.parametrize("row", WRITTEN, ids=lambda row: row.name)
+def test_the_resolution_is_kept_in_every_format(row: Format, exif: bytes) -> None:
+    picture = decode_picture(encode_picture(Picture(PIXELS, exif=exif, dpi=(300, 200)), format="JPEG")[0], "a.jpg")
+    data, notes = encode_picture(picture, format=row.name)
+    again = decode_picture(data, "a")
+    assert again.dpi == pytest.approx((300, 200), abs=0.1)
+    assert bool(notes) == (bool(exif) and "exif" not in row.holds)
+    kept = Image.Exif()
+    kept.load(again.exif)
+    assert kept.get(271) == ("Maker" if exif and "exif" in row.holds else None)
+    assert decode_picture(encode_picture(again, format="PNG")[0], "a").dpi == pytest.approx((300, 200), abs=0.1)
 
 
 # ----------------------------------------------------------------------------------------------------- what is claimed
@@ -131,21 +156,64 @@ def test_a_bilevel_pictures_transparent_colour_becomes_alpha(tmp_path: Path, key
 # --------------------------------------------------------------------------------------------------- the right picture
 
 
-@pytest.mark.parametrize("name", ["a.jpg", "a.png"])
-def test_a_file_that_ends_early_is_restored_with_a_note(tmp_path: Path, name: str) -> None:
-    path = tmp_path / name
-    Image.fromarray(PIXELS).save(path)
-    whole, data = read_picture(path).pixels, path.read_bytes()
-    for cut in (2, 14, len(data) // 20):
-        path.write_bytes(data[:-cut])
-        picture = read_picture(path)
-        if picture.notes:
-            assert picture.notes == ("the file ends early: what is missing at the end is made up",)
-        np.testing.assert_array_equal(picture.pixels[:40], whole[:40])
-    assert picture.notes
-    path.write_bytes(data[: len(data) // 2])
+EARLY = "the file ends early: what is missing at the end is made up"
+SCENE = np.linspace(20, 220, 200 * 300 * 3).reshape(200, 300, 3) + np.random.default_rng(0).normal(0, 9, (200, 300, 3))
+
+
+def cut_files(folder: Path) -> dict[str, bytes]:
+    """Files of one scene, as other programs write them."""
+    scene, files = Image.fromarray(SCENE.clip(0, 255).astype(np.uint8)), {}
+    options = {"b.webp": {"lossless": True}, "b.jpg": {"progressive": True}, "b.tif": {"compression": "tiff_lzw"}}
+    for name in ("a.jpg", "b.jpg", "a.png", "a.webp", "b.webp", "a.gif", "a.bmp", "a.tif", "b.tif"):
+        scene.save(folder / name, **options.get(name, {}))
+        files[name] = (folder / name).read_bytes()
+    return files
+
+
+@pytest.mark.parametrize("cut", [2, 12, 40])
+def test_a_file_that_ends_early_is_restored_with_a_note(tmp_path: Path, cut: int) -> None:
+    for name, data in cut_files(tmp_path).items():
+        if (name, cut) == ("a.gif", 2) or (name == "b.tif" and cut > 2):  # all is there, or the directory isn't
+            continue
+        whole = decode_picture(data, name)
+        picture = decode_picture(data[:-cut], name)
+        assert picture.notes == (*whole.notes, EARLY), name
+        same = (picture.pixels == whole.pixels).all(axis=(1, 2))
+        assert same.sum() >= 168, name
+        assert picture.pixels.shape == whole.pixels.shape
+
+
+def test_a_file_of_which_much_is_missing_is_refused_and_why(tmp_path: Path) -> None:
+    for name, data in cut_files(tmp_path).items():
+        with pytest.raises(ImageError, match="truncated"):
+            decode_picture(data[: len(data) * 2 // 3], name)
+
+
+@pytest.mark.parametrize("name", ["a.heic", "a.avif"])
+def test_heic_and_avif_that_end_early_are_restored(tmp_path: Path, name: str) -> None:
+    if name == "a.heic":
+        pytest.importorskip("pillow_heif")
+    data, _ = encode_picture(Picture(SCENE.clip(0, 255).astype(np.uint8).repeat(4, 0)), format=FORMATS[name[1:]])
+    whole, picture = decode_picture(data, name), decode_picture(data[:-30], name)
+    assert picture.notes == (EARLY,)
+    np.testing.assert_array_equal(picture.pixels[:600], whole.pixels[:600])
     with pytest.raises(ImageError, match="truncated"):
-        read_picture(path)
+        decode_picture(data[: len(data) // 2], name)
+
+
+@pytest.mark.parametrize("options", [{}, {"compression": "zlib"}, {"rowsperstrip": 8}, {"tile": (16, 16)}], ids=str)
+@pytest.mark.parametrize("big", [False, True])
+def test_tiffs_that_end_early_are_restored(tmp_path: Path, options: dict, big: bool) -> None:
+    tifffile = pytest.importorskip("tifffile")
+    deep = (SCENE.clip(0, 255) * 257).astype(np.uint16)
+    tifffile.imwrite(tmp_path / "a.tif", deep, photometric="rgb", bigtiff=big, **options)
+    data = (tmp_path / "a.tif").read_bytes()
+    picture = decode_picture(data[:-40], "a.tif")
+    assert picture.notes == (EARLY,)
+    np.testing.assert_array_equal(picture.pixels[:180], deep[:180])
+    assert picture.pixels.shape == deep.shape
+    with pytest.raises(ImageError, match="truncated"):
+        decode_picture(data[: len(data) // 2], "a.tif")
 
 
 @pytest.mark.parametrize("big", [False, True])
@@ -174,6 +242,56 @@ def test_rare_tiffs_are_read(tmp_path: Path, options: dict, order: str) -> None:
         np.testing.assert_array_equal(read_picture(tmp_path / "b.tif").pixels, deep[..., :1])
 
 
+@pytest.mark.parametrize("big", [False, True])
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize("options", [{}, {"compression": "zlib", "predictor": True}, {"tile": (16, 32)}], ids=str)
+@pytest.mark.parametrize("channels", [2, 3, 4])
+def test_tiffs_of_separate_planes_are_read(tmp_path: Path, channels: int, options: dict, order: str, big: bool) -> None:
+    tifffile = pytest.importorskip("tifffile")
+    alpha = {"extrasamples": ["unassalpha"]} if channels != 3 else {}
+    for dtype in (np.uint8, np.uint16):
+        array = np.dstack([PIXELS, PIXELS[..., :1]])[..., :channels].astype(dtype) * dtype(
+            1 if dtype is np.uint8 else 251
+        )
+        kind = {"photometric": "rgb" if channels > 2 else "minisblack", "planarconfig": "separate"}
+        planes = np.moveaxis(array, 2, 0)
+        tifffile.imwrite(tmp_path / "a.tif", planes, byteorder=order, bigtiff=big, **kind, **alpha, **options)
+        picture = read_picture(tmp_path / "a.tif")
+        whole = picture.pixels if picture.alpha is None else np.dstack([picture.pixels, picture.alpha])
+        np.testing.assert_array_equal(whole, array)
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_big_tiffs_keep_their_exif(tmp_path: Path, order: str) -> None:
+    tifffile = pytest.importorskip("tifffile")
+    tags = [(271, 2, 0, "Maker of lamps", True), (700, 7, len(RDF), RDF, True), (274, 3, 1, 6, True)]
+    tags += [(315, 2, 0, "me", True), (65000, 16, 2, (1, 2), True)]
+    kind = {"photometric": "rgb", "bigtiff": True, "byteorder": order, "resolution": (300, 300), "resolutionunit": 2}
+    tifffile.imwrite(tmp_path / "a.tif", PIXELS, extratags=tags, **kind)
+    picture = read_picture(tmp_path / "a.tif")
+    np.testing.assert_array_equal(picture.pixels, np.rot90(PIXELS, -1))
+    assert picture.xmp == RDF
+    write_picture(tmp_path / "b.tif", picture)
+    with Image.open(tmp_path / "b.tif") as again:
+        kept = again.getexif()
+        assert (kept[271], kept[315], kept.get(274, 1), kept[282]) == ("Maker of lamps", "me", 1, 300)
+
+
+def test_lab_of_16_bits_becomes_srgb(tmp_path: Path) -> None:
+    tifffile = pytest.importorskip("tifffile")
+    lab = [(0, 0, 0), (100, 0, 0), (54.29, 80.80, 69.89), (87.82, -79.27, 80.99), (29.57, 68.30, -112.03)]  # of D50
+    expected = np.array([(0, 0, 0), (255, 255, 255), (255, 0, 0), (0, 255, 0), (0, 0, 255)])
+    codes = np.rint(np.array(lab) * (655.35, 256, 256)).astype(np.int64).astype(np.uint16)
+    for name, array in (("a.tif", codes), ("b.tif", codes + np.uint16([0, 32768, 32768]))):
+        if name == "b.tif":  # of ICC
+            array[:, 0] = np.rint(np.array(lab)[:, 0] * 652.8)
+        kind = "cielab" if name == "a.tif" else "icclab"
+        tifffile.imwrite(tmp_path / name, np.repeat(array[None], 4, 0), photometric=kind)
+        picture = read_picture(tmp_path / name)
+        assert np.abs(picture.pixels[0] / 257 - expected).max() < 1
+        assert picture.notes == ("LAB colours are converted to sRGB",)
+
+
 def test_a_refusal_says_what_the_tiff_is(tmp_path: Path) -> None:
     tifffile = pytest.importorskip("tifffile")
     deep = np.repeat(PIXELS, 2, 2).astype(np.uint16)
@@ -190,16 +308,28 @@ def test_a_tag_that_holds_a_number_does_not_stop(tmp_path: Path) -> None:
     write_picture(tmp_path / "b.tif", picture)
 
 
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
 @pytest.mark.parametrize("channels", [1, 2, 3, 4])
-def test_png_is_written_without_opencv(monkeypatch: pytest.MonkeyPatch, channels: int) -> None:
+def test_png_needs_no_opencv(monkeypatch: pytest.MonkeyPatch, channels: int, dtype: type) -> None:
     monkeypatch.setitem(sys.modules, "cv2", None)
-    pixels = np.dstack([PIXELS, PIXELS[..., :1]])[..., :channels]
+    pixels = np.dstack([PIXELS, PIXELS[..., :1]])[..., :channels].astype(dtype)
+    if dtype is np.uint16:
+        pixels = pixels * 251
     colour, alpha = (pixels, None) if channels in (1, 3) else (pixels[..., :-1], pixels[..., -1])
     data, _ = encode_picture(Picture(colour, alpha), format="PNG")
     again = decode_picture(data, "a.png")
     np.testing.assert_array_equal(again.pixels, colour)
+    assert (again.alpha is None) == (alpha is None)
+    if alpha is not None:
+        np.testing.assert_array_equal(again.alpha, alpha)
     assert zlib.crc32(data[12:29]) == struct.unpack(">I", data[29:33])[0]
-    deep, _ = encode_picture(Picture(PIXELS[..., :1].astype(np.uint16) * 251), format="PNG")
-    np.testing.assert_array_equal(decode_picture(deep, "a.png").pixels, PIXELS[..., :1].astype(np.uint16) * 251)
-    with pytest.raises(ImageError, match="opencv-python-headless"):
-        decode_picture(encode_picture(Picture(PIXELS.astype(np.uint16)), format="PNG")[0], "a.png")
+
+
+def test_a_transparent_colour_of_16_bits_becomes_alpha() -> None:
+    deep = PIXELS.astype(np.uint16) * 251
+    data, _ = encode_picture(Picture(deep), format="PNG")
+    body = struct.pack(">3H", *deep[3, 4].tolist())
+    chunk = struct.pack(">I", 6) + b"tRNS" + body + struct.pack(">I", zlib.crc32(b"tRNS" + body))
+    picture = decode_picture(data[:33] + chunk + data[33:], "a.png")
+    assert picture.alpha is not None
+    np.testing.assert_array_equal(picture.alpha == 0, (deep == deep[3, 4]).all(axis=2))

@@ -44,7 +44,7 @@ class FakePipeline:
         cls.loaded.append({"path": path, "device": device, "dtype": dtype})
         return cls()
 
-    def bind(self, **options):
+    def bind(self, *, progress=None, **options):
         return FakeBound(self, options)
 
     def restore(self, array, **options):

@@ -213,6 +213,7 @@ def test_blue_comes_first_and_alpha_stays(pipe: LightenPipeline, tmp_path: Path,
     values = np.random.default_rng(0).random((30, 40, 4)) * [0.05, 0.1, 0.3, 1.0]
     white = 1.0 if dtype is np.float32 else np.iinfo(dtype).max
     bgra = (values * white).astype(dtype)
+    bgra[..., 3] = np.maximum(bgra[..., 3], dtype(0.01 * white))  # all is seen
     before = bgra.copy()
     restored = lighten(bgra, pipe)
     assert restored.dtype == dtype

@@ -433,7 +433,7 @@ def test_bound_to_its_options_it_does_the_same(pipe: LightenPipeline, monkeypatc
     monkeypatch.setattr(pipe, "restore", lambda image, sampling, **rest: given.append(rest) or image)
     assert bound.many is not None
     assert len(bound.many([array, array])) == 2
-    assert given == [{"seed": 7, "batch_size": 2, "tile": 352, "max_memory": None, "adjust": None}]
+    assert given == [{"seed": 7, "batch_size": 2, "tile": 352, "max_memory": None, "adjust": None, "progress": None}]
 
 
 @pytest.mark.parametrize(
@@ -441,7 +441,7 @@ def test_bound_to_its_options_it_does_the_same(pipe: LightenPipeline, monkeypatc
     [
         ({"steps": 3}, TypeError, "steps"),
         ({"strength": 2}, ValueError, "strength: expected a number from 0 to 1, got 2"),
-        ({"num_inference_steps": 1001}, ValueError, "num_inference_steps must be from 1 to 1000, got 1001"),
+        ({"num_inference_steps": 1001}, ValueError, "num_inference_steps: expected from 1 to 1000, got 1001"),
         ({"seed": -1}, ValueError, "seed: expected an integer from 0"),
         ({"tile": 100}, ValueError, "tile: expected an integer of at least 352, got 100"),
     ],
@@ -477,16 +477,18 @@ def with_value(value: float, dtype: str = "float32") -> np.ndarray:
 @pytest.mark.parametrize(
     ("image", "error", "message"),
     [
-        ("a.png", TypeError, r"image: expected a PIL image, a NumPy array or a torch tensor .*, got str"),
-        (None, TypeError, "image: expected .*, got NoneType"),
+        (7, TypeError, r"image: expected a PIL image, a NumPy array, a torch tensor or a path .*, got int"),
+        (None, TypeError, r"image: expected .*, got None, which cv2.imread returns where it can't read a file"),
+        ([RGB, None], TypeError, r"image\[1\]: expected .*, got None, which cv2.imread"),
         ([RGB, [RGB]], TypeError, r"image\[1\]: expected .*, got list"),
         (RGB.astype(np.int64), TypeError, "image: expected an array of uint8, .*, got int64"),
         (RGB > 3, TypeError, "got bool"),
         (chw(RGB).long(), TypeError, "image: expected a tensor of uint8, uint16 or floats, got torch.int64"),
-        (np.zeros((8, 8, 4), np.uint8), ValueError, r"expected an array \(h, w\), .*, got \(8, 8, 4\)"),
-        (np.zeros((2, 8, 8, 3), np.uint8), ValueError, r"got \(2, 8, 8, 3\)"),
+        (np.zeros((8, 8, 5), np.uint8), ValueError, r"expected an array \(h, w\) or \(h, w, c\), .*, got \(8, 8, 5\)$"),
+        (np.zeros((3, 8, 8), np.uint8), ValueError, r"got \(3, 8, 8\); channels come last in an array"),
+        (np.zeros((2, 8, 8, 3), np.uint8), ValueError, r"got \(2, 8, 8, 3\); give a list for several"),
         (np.zeros(8, np.uint8), ValueError, r"got \(8,\)"),
-        (torch.zeros(8, 8, 3), ValueError, r"expected a tensor \(3, h, w\), .*, got \(8, 8, 3\)"),
+        (torch.zeros(8, 8, 3), ValueError, r"a tensor \(c, h, w\) or .*, got \(8, 8, 3\); channels come first"),
         (torch.zeros(8, 8), ValueError, r"got \(8, 8\)"),
         (torch.zeros(1, 1, 3, 8, 8), ValueError, r"got \(1, 1, 3, 8, 8\)"),
         (np.zeros((0, 8, 3), np.uint8), ValueError, r"expected at least one pixel, got an array \(0, 8, 3\)"),
@@ -539,9 +541,9 @@ def test_rounding_errors_beyond_the_range_are_forgiven(pipe: LightenPipeline) ->
         ({"eta": -0.1}, ValueError, "eta: expected a number from 0 to 1, got -0.1"),
         ({"num_inference_steps": 0}, ValueError, "num_inference_steps: expected an integer of at least 1, got 0"),
         ({"num_inference_steps": 2.0}, TypeError, "num_inference_steps: expected an integer, got 2.0"),
-        ({"num_inference_steps": 1001}, ValueError, "num_inference_steps must be from 1 to 1000, got 1001"),
+        ({"num_inference_steps": 1001}, ValueError, "num_inference_steps: expected from 1 to 1000, got 1001"),
         ({"start_timestep": -1}, ValueError, "start_timestep: expected an integer of at least 0, got -1"),
-        ({"start_timestep": 1000}, ValueError, "start_timestep must be from 0 to 999, got 1000"),
+        ({"start_timestep": 1000}, ValueError, "start_timestep: expected from 0 to 999, got 1000"),
         ({"seed": -1}, ValueError, "seed: expected an integer from 0 to 18446744073709551615, got -1"),
         ({"seed": 0.5}, TypeError, "seed: expected an integer, got 0.5"),
         ({"batch_size": 0}, ValueError, "batch_size: expected an integer of at least 1, got 0"),

@@ -232,6 +232,16 @@ def test_a_picture_of_the_folder_that_fails_is_an_error_of_one_line(speed, weigh
     assert len(printed.err.splitlines()) == 1
 
 
+def test_stream(speed, weights, capsys):
+    argv = ["stream", "--sizes", "48x32", "64x48", "--steps", 1, 2, "--repeats", 2, "--weights", weights]
+    lines, _ = run(speed, capsys, *argv, "--device", "cpu")
+    shown = [(line["size"], line["steps"]) for line in lines]
+    assert shown == [("48x32", "1"), ("48x32", "2"), ("64x48", "1"), ("64x48", "2")]
+    for line in lines:
+        assert 0 < 1 / float(line["frames/s"]) <= float(line["slowest, s"]) * 1.1 + 1e-3
+        assert line["the smoothing's share"].endswith(" %")
+
+
 def test_paper_has_weights_of_its_own(apart, weights, picture):
     setting = apart.Setting(str(picture), "paper", str(weights), 1, None, "cpu", 1, 1, 60.0)
     assert apart.make_pipeline(setting).restorer.config == PRESETS["paper"]

@@ -71,13 +71,15 @@ def test_what_is_found(root):
         storage.write_whole(root / name, b"content")
 
     def found(recursive: bool) -> list[str]:
-        pairs = storage.walk(
+        paths = []
+        for folder, below, names in storage.walk(
             root, recursive, (".png", ".jpg"), root / "out", lambda *problem: pytest.fail(str(problem))
-        )
-        for file, name in pairs:
-            assert file == root / name
-            assert file.read_bytes() == b"content"
-        return [name.as_posix() for _, name in pairs]
+        ):
+            for name in names:
+                assert folder / name == root / below / name
+                assert (folder / name).read_bytes() == b"content"
+                paths.append((below / name).as_posix())
+        return paths
 
     assert found(recursive=False) == ["a.jpg", "b.png"]
     assert found(recursive=True) == ["a.jpg", "b.png", "sub/c.PNG", "sub/deep/d.png"]
@@ -104,7 +106,7 @@ def test_what_is_passed_over_is_told(root):
 
     def left_out(recursive: bool) -> list[str]:
         names: list[str] = []
-        storage.walk(root, recursive, (".png",), root / "out", lambda *_: None, names.append)
+        list(storage.walk(root, recursive, (".png",), root / "out", lambda *_: None, names.append))
         return sorted(names)
 
     assert left_out(recursive=False) == ["c.txt", "sub/"]

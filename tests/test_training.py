@@ -30,6 +30,7 @@ from lightendiff.data.datamodule import collate
 from lightendiff.data.datasets import SelfMade
 from lightendiff.diffusion.scheduler import DDIMScheduler
 from lightendiff.evaluation.metrics import brightness_matched, psnr, ssim
+from lightendiff.models.presets import PRESETS
 from lightendiff.pipeline import SHIPPED_WEIGHTS
 from lightendiff.training import ContentTransfer, LatentDiffusion
 from lightendiff.training.base import RestorationTraining
@@ -38,6 +39,14 @@ from lightendiff.training.losses import ConsistencyLoss
 from lightendiff.weights.load import load_restorer
 
 ROOT = Path(__file__).parents[1]
+PAPER = replace(  # small
+    PRESETS["paper"],
+    channels=(8, 8, 8),
+    unet_channels=(8, 8),
+    unet_norm_groups=4,
+    retinex_width=8,
+    unet_attention_levels=(),
+)
 SMALL = ["--data.batch_size=2", "--data.crop=[32,32]", "--trainer.enable_progress_bar=false"]
 
 
@@ -153,12 +162,17 @@ def test_picture_grids_and_logs_are_written(smoke: Path) -> None:
 # single losses
 
 
+def unpaired() -> LatentDiffusion:
+    """The published method's second stage, small."""
+    return LatentDiffusion("unpaired", network=PAPER)
+
+
 def stages() -> dict[str, RestorationTraining]:
     return {
         "transfer": ContentTransfer(preset="tiny"),
         "diffusion": LatentDiffusion(preset="tiny"),
         "joint": LatentDiffusion(preset="tiny", joint_from_step=0),
-        "unpaired": LatentDiffusion(preset="tiny", regime="unpaired"),
+        "unpaired": unpaired(),
     }
 
 
@@ -325,8 +339,9 @@ def test_frozen_phase_trains_only_the_diffusion_model() -> None:
 
 def test_consistency_loss_by_hand() -> None:
     torch.manual_seed(0)
-    module = LatentDiffusion("unpaired", preset="tiny", consistency_loss=ConsistencyLoss(0.25), num_inference_steps=1)
-    latent, condition = torch.rand(2, 3, 4, 8), torch.randn(2, 8, 4, 8)
+    few = replace(PAPER, scheduler=PRESETS["tiny"].scheduler)
+    module = LatentDiffusion("unpaired", network=few, consistency_loss=ConsistencyLoss(0.25), num_inference_steps=1)
+    latent, condition = torch.rand(2, 3, 4, 8), torch.randn(2, 3, 4, 8)
     loss = module.inconsistency(latent, condition, module.generator(3))
     reflectance, illumination = module.restorer.model.decompose(latent)
     noise = torch.randn(latent.shape, generator=module.generator(3))
@@ -341,7 +356,7 @@ def test_consistency_loss_by_hand() -> None:
 
 def test_unpaired_regime_puts_the_dark_reflectance_under_the_other_illumination() -> None:
     torch.manual_seed(0)
-    module = LatentDiffusion(preset="tiny", regime="unpaired")
+    module = unpaired()
     data = module.augment(batch(), module.generator(0))
     model = module.restorer.model
     latent = model.latent(data["dark"])
@@ -358,7 +373,7 @@ def test_unpaired_regime_puts_the_dark_reflectance_under_the_other_illumination(
         ({"preset": "tiny", "regime": "half"}, "regime: expected 'paired' or 'unpaired', got 'half'"),
         ({"preset": "tiny", "detail_count": -1}, "detail_count: expected at least 0 or null, got -1"),
         ({"preset": "tiny", "detail": (48, 64)}, r"detail: expected multiples of 32, got \(48, 64\)"),
-        ({"preset": "tiny", "regime": "unpaired", "joint_from_step": 5}, "joint_from_step: image losses need pairs"),
+        ({"network": PAPER, "regime": "unpaired", "joint_from_step": 5}, "joint_from_step: image losses need pairs"),
     ],
 )
 def test_settings_are_checked(options: dict[str, Any], message: str) -> None:

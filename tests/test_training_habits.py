@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import warnings
 from dataclasses import replace
@@ -23,8 +24,22 @@ from lightendiff.training import ContentTransfer, LatentDiffusion, PictureGrid
 from lightendiff.training.base import RestorationTraining, check_precision
 from lightendiff.training.callbacks import ramped
 from lightendiff.training.losses import RetinexLoss, decomposition_figures
+from lightendiff.weights.load import read_weights
 
 ROOT = Path(__file__).parents[1]
+PAPER = replace(  # small
+    PRESETS["paper"],
+    channels=(8, 8, 8),
+    unet_channels=(8, 8),
+    unet_norm_groups=4,
+    retinex_width=8,
+    unet_attention_levels=(),
+)
+
+
+def unpaired() -> LatentDiffusion:
+    """The published method's second stage, small."""
+    return LatentDiffusion("unpaired", network=PAPER)
 
 
 def batch(count: int = 2, size: tuple[int, int] = (32, 32)) -> dict[str, Any]:
@@ -75,20 +90,23 @@ def test_figures_of_a_decomposition() -> None:
     assert figures["illumination_gain"].item() == pytest.approx(0.5)
     figures = decomposition_figures([latent, latent], [(steps, steps), (steps, steps)])
     torch.testing.assert_close(figures["reflectance_std"], steps.std(dim=(2, 3)).mean())
+    parts = [(steps, 0.7 * torch.ones_like(latent)), (steps, 0.2 * torch.ones_like(latent))]
+    assert decomposition_figures([latent, latent], parts, -torch.ones(2))["illumination_gain"] == pytest.approx(0.5)
 
 
-@pytest.mark.parametrize("stage", [ContentTransfer(preset="tiny"), LatentDiffusion("unpaired", preset="tiny")])
+@pytest.mark.parametrize("stage", [ContentTransfer(preset="tiny"), unpaired()])
 def test_the_decomposition_is_told_about(stage: RestorationTraining) -> None:
     stage.losses(stage.augment(batch(), stage.generator(0)), stage.generator(0))
     assert stage.figures.keys() == {"latent_std", "reflectance_std", "illumination_gain"}
     assert all(value.isfinite() and not value.requires_grad for value in stage.figures.values())
 
 
-def test_the_unpaired_regime_refuses_a_saturated_reflectance() -> None:
-    stage = LatentDiffusion("unpaired", preset="tiny")
-    stage.restorer.model.retinex.reflectance_out[1].bias.data.fill_(200.0)
+@pytest.mark.parametrize("part", ["reflectance", "illumination"])
+def test_the_unpaired_regime_refuses_a_saturated_decomposition(part: str) -> None:
+    stage = unpaired()
+    getattr(stage.restorer.model.retinex, f"{part}_out")[1].bias.data.fill_(200.0)
     with pytest.raises(
-        ValueError, match=r"init_from: expected a decomposition with reflectance_std of at least 0\.002, got 0"
+        ValueError, match=rf"init_from: expected a decomposition with {part}_std of at least 0\.002, got 0"
     ):
         stage.losses(stage.augment(batch(), stage.generator(0)), stage.generator(0))
 
@@ -104,9 +122,21 @@ def test_retinex_losses_reach_the_encoder_from_a_step_on(monkeypatch: pytest.Mon
         assert (stage.restorer.model.encoder.stem[0].weight.grad is not None) == reached
 
 
+def test_what_a_new_networks_latent_says_reaches_its_pictures() -> None:
+    """At 0.0001, as with PyTorch's initialisation, training never finds it."""
+    torch.manual_seed(0)
+    model = ContentTransfer(preset="paper").restorer.model
+    picture = torch.nn.functional.interpolate(torch.rand(1, 3, 8, 8), size=64, mode="bilinear")
+    with torch.no_grad():
+        latent, skips = model.encode(picture)
+        image, other = model.decode(latent, skips), model.decode(torch.rand_like(latent), skips)
+    assert latent.std(dim=(2, 3)).mean() > 0.02
+    assert (image - other).std() > 0.02 * image.std()
+
+
 def test_consistency_is_of_latents_within_0_and_1(monkeypatch: pytest.MonkeyPatch) -> None:
-    stage = LatentDiffusion("unpaired", preset="tiny")
-    latent, condition = torch.rand(1, 3, 4, 4), torch.randn(1, 8, 4, 4)
+    stage = unpaired()
+    latent, condition = torch.rand(1, 3, 4, 4), torch.randn(1, 3, 4, 4)
     reflectance, illumination = stage.restorer.model.decompose(latent)
     monkeypatch.setattr(stage.restorer, "sample_latent", lambda *_, **__: torch.full_like(latent, 30.0))
     loss = stage.inconsistency(latent, condition, stage.generator(0))
@@ -216,6 +246,10 @@ def test_checkpoints_load_whatever_the_architecture(stage: Any, network: Any, tm
     assert loaded.restorer.config == module.restorer.config
     for name, tensor in module.restorer.state_dict().items():
         assert torch.equal(loaded.restorer.state_dict()[name], tensor)
+    if network is not None:  # which nothing beside the checkpoint tells
+        converted = read_weights(tmp_path / "one.ckpt").restorer
+        assert converted.config == module.restorer.config
+        assert all(torch.equal(converted.state_dict()[n], t) for n, t in module.restorer.state_dict().items())
 
 
 def test_an_architecture_of_ones_own_on_the_command_line(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -234,9 +268,26 @@ def test_the_console_shows_steps_and_figures(tmp_path: Path, monkeypatch: pytest
     options = ["--data.batch_size=2", "--data.crop=[32,32]", "--data.steps_per_epoch=2", "--trainer.max_steps=4"]
     main(["fit", "--config", str(ROOT / "configs" / "smoke_stage1.yaml"), *options, "--trainer.logger=false"])
     shown = "".join(capfd.readouterr())
+    assert "step 0: made psnr " in shown
     assert "step 4: made psnr " in shown
     assert " 4/4 " in shown
     assert "-2" not in shown
+    assert "lr-" not in shown
+
+
+def logged(folder: Path) -> list[dict[str, str]]:
+    with (folder / "metrics.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_figures_begin_at_step_0_and_any_logger_takes_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    options = ["--data.batch_size=2", "--data.crop=[32,32]", "--data.steps_per_epoch=2", "--trainer.max_steps=2"]
+    options += ["--trainer.logger", "lightning.pytorch.loggers.CSVLogger", "--trainer.logger.save_dir=elsewhere"]
+    main(["fit", "--config", str(ROOT / "configs" / "smoke_stage1.yaml"), *options])
+    rows = logged(tmp_path / "elsewhere" / "lightning_logs" / "version_0")
+    assert [row["step"] for row in rows if row["made/psnr"]] == ["0", "1"]  # after step 1
+    assert not (tmp_path / "runs" / "smoke_stage1" / "version_0").exists()
 
 
 @pytest.mark.parametrize("command", ["test", "predict"])

@@ -392,3 +392,72 @@ def test_what_few_players_show_is_told(tiny, tmp_path, pix_fmt, said):
     ours, summary = restored(tiny, source, "mp4")
     assert streams(ours)[0]["pix_fmt"] == pix_fmt
     assert summary.notes == [f"stored in {said}: not every player shows that"]
+
+
+def rgb_means(path: Path) -> np.ndarray:
+    """The mean R, G and B of a file's first frame, as FFmpeg's own program shows it."""
+    line = ["ffmpeg", "-v", "error", "-i", str(path), "-frames:v", "1", "-f", "rawvideo", "-pix_fmt", "rgb24", "-"]
+    raw = subprocess.run(line, capture_output=True, check=True).stdout
+    return np.frombuffer(raw, np.uint8).reshape(-1, 3).mean(axis=0)
+
+
+@pytest.mark.parametrize("codec", ["-c:v libx264rgb -qp 0", "-c:v qtrle", "-c:v ffv1 -pix_fmt bgr0", "-c:v png"])
+def test_rgb_sources_look_the_same_in_players(tiny, tmp_path, codec):
+    source = clip(tmp_path / "in.mov" if "qtrle" in codec else tmp_path / "in.mkv", codec=codec, sound="")
+    for extension in ("mp4", "webm"):
+        ours, _ = restored(tiny, source, extension)
+        assert streams(ours)[0]["pix_fmt"] == "yuv420p"
+        np.testing.assert_allclose(rgb_means(ours), rgb_means(source), atol=2)
+
+
+@pytest.mark.parametrize("extension", ["mp4", "mkv", "mov", "webm", "ts"])
+@pytest.mark.parametrize("name", ["in.mp4", "in.mkv"])
+def test_a_cover_stays_one_or_is_noted(tiny, tmp_path, name, extension):
+    whole = clip(tmp_path / f"whole-{name}")
+    ffmpeg("-f lavfi -i testsrc2=s=64x64 -frames:v 1", tmp_path / "c.jpg")
+    if name == "in.mkv":
+        kind = "-metadata:s:t mimetype=image/jpeg -metadata:s:t filename=cover.jpg"
+        ffmpeg("-i", whole, "-c copy -attach", tmp_path / "c.jpg", kind, tmp_path / name)
+    else:
+        ffmpeg(
+            "-i",
+            whole,
+            "-i",
+            tmp_path / "c.jpg",
+            "-map 0 -map 1 -c copy -disposition:v:1 attached_pic",
+            tmp_path / name,
+        )
+    ours, summary = restored(tiny, tmp_path / name, extension)
+    covers = [each["disposition"]["attached_pic"] for each in streams(ours) if each["codec_type"] == "video"]
+    assert covers == ([0, 1] if extension in ("mp4", "mkv") else [0])
+    assert any("(mjpeg) isn't copied" in note for note in summary.notes) == (covers == [0])
+
+
+@pytest.mark.parametrize("extension", ["mp4", "mkv", "mov", "webm", "ts"])
+def test_titles_and_languages_of_streams_are_kept_or_noted(tiny, tmp_path, extension):
+    labels = ("-metadata:s:a:0", "title=Director's comments", "-metadata:s:a:0 language=deu -metadata:s:v:0 title=main")
+    line = ["ffmpeg", "-v", "error", "-y", "-i", str(clip(tmp_path / "whole.mkv", sound="-c:a libopus")), "-c", "copy"]
+    words = [word for each in labels for word in ([each] if "comments" in each else each.split())]
+    subprocess.run([*line, *words, str(tmp_path / "in.mkv")], check=True)
+    ours, summary = restored(tiny, tmp_path / "in.mkv", extension)
+    found = {each["codec_type"]: {k.lower(): v for k, v in each.get("tags", {}).items()} for each in streams(ours)}
+    said = [note for note in summary.notes if note.startswith(("the title", "the language"))]
+    if extension == "mov":  # which can't hold the sound
+        assert any("audio stream 1 (opus) isn't copied" in note for note in summary.notes)
+    elif extension == "ts":
+        assert len(said) == 2
+        assert found["audio"]["language"] == "deu"
+    else:
+        sound = found["audio"]
+        assert "Director's comments" in (sound.get("title"), sound.get("handler_name"))
+        assert sound["language"] == "deu"
+        assert said == []
+
+
+def test_languages_are_kept_in_mov(tiny, tmp_path):
+    whole = clip(tmp_path / "whole.mp4")
+    for language, expected in (("deu", "ger"), ("fra", "fra"), ("xho", None)):
+        ffmpeg("-i", whole, f"-c copy -metadata:s:a:0 language={language}", tmp_path / "in.mp4")
+        ours, summary = restored(tiny, tmp_path / "in.mp4", "mov")
+        assert streams(ours)[1].get("tags", {}).get("language") == expected
+        assert ["the language of audio stream 1 (aac) isn't kept: xho"] * (expected is None) == summary.notes

@@ -8,14 +8,18 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Hashable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from ..files import storage
 from ..files.locations import Location, RemotePath, located, why
 from ..images import READABLE, shown
 from ..images.formats import BY_SUFFIX, FORMATS, written_as
+from .conflicts import conflicts
+from .jobs import Job, Listed, Part
+
+__all__ = ["Job", "Plan", "output_name", "plan"]
 
 VIDEOS = (
     ".mp4",
@@ -35,23 +39,17 @@ VIDEOS = (
 )
 
 
-@dataclass(frozen=True)
-class Job:
-    """A picture to read, and the file to write it to."""
-
-    source: Location
-    target: Location
-
-
 @dataclass
 class Plan:
     """What there is to do: jobs in order, sources left alone because their target exists, and a line per problem.
 
+    A picture takes the memory of its name only.
+
     left_out: how many there are in the folders of what isn't restored: "folders", "videos" and "other files".
     """
 
-    jobs: list[Job] = field(default_factory=list)
-    skipped: list[Location] = field(default_factory=list)
+    jobs: Listed[Job] = field(default_factory=Listed)
+    skipped: Listed[Location] = field(default_factory=lambda: Listed(make=Part.source))
     problems: list[str] = field(default_factory=list)
     left_out: Counter[str] = field(default_factory=Counter)
 
@@ -83,8 +81,7 @@ def plan(
         ImportError, ValueError: as `locations.located`, of the output.
         OSError: whether outputs exist can't be known.
     """
-    out, result = located(output), Plan()
-    jobs: dict[tuple[Hashable, Location], Job] = {}  # in order, and each only once, whatever it was called
+    out, result, parts = located(output), Plan(), list[Part]()
 
     def problem(name: object, reason: str) -> None:
         result.problems.append(f"{shown(name)}: {reason}")
@@ -92,37 +89,46 @@ def plan(
     def left_out(name: str) -> None:
         result.left_out["folders" if name.endswith("/") else _kind(name)] += 1
 
+    def renamed(name: str) -> str:
+        return named or _renamed(name, format, suffix)
+
     for each in inputs:
         try:
             given = located(each)
             if storage.kind(given) == "file":
-                found = [(given, Path(given.name))]
-            else:
-                walked = storage.walk(given, recursive, READABLE, out, problem, left_out)
-                found = _unfinished(walked, given, out, suffix)
-                if not found:
-                    hint = "" if recursive else " (folders inside it are entered with --recursive)"
-                    problem(given, f"no pictures in this folder{hint}")
+                parts.append(Part(given.parent, out, [given.name], renamed))
+                continue
+            found, ours = False, bool(suffix) and storage.identity(out) == storage.identity(given)
+            for folder, below, names in storage.walk(given, recursive, READABLE, out, problem, left_out):
+                names = _unfinished(names, suffix) if ours else names
+                found = found or bool(names)
+                parts.append(Part(folder, out / below, names, renamed))
+            if not found:
+                hint = "" if recursive else " (folders inside it are entered with --recursive)"
+                problem(given, f"no pictures in this folder{hint}")
         except (OSError, ValueError, ImportError) as error:
             problem(each, why(error))
-            continue
-        for source, name in found:
-            job = Job(source, out / (named or output_name(name, format, suffix)))
-            jobs.setdefault((storage.identity(source), job.target), job)
     rank, processes = share
-    refused = _conflicts(list(jobs.values()), out)
-    mine = list(jobs.values())[rank::processes]
-    done = storage.present([job.target for job in mine if job not in refused]) if skip_existing else set()
+    refused, again = conflicts(parts, out)
     result.problems = result.problems[rank::processes]
     if rank:
         result.left_out.clear()
-    for job in mine:
-        if job in refused:
-            result.problems.append(refused[job])
-        elif job.target in done:
-            result.skipped.append(job.source)
-        else:
-            result.jobs.append(job)
+    todo, skipped, count = list[Part](), list[Part](), 0
+    for number, part in enumerate(parts):
+        mine: list[str] = []
+        for index, name in enumerate(part.names):
+            if (number, index) in again:
+                continue
+            if count % processes == rank:
+                if (number, index) in refused:
+                    result.problems.append(refused[number, index])
+                else:
+                    mine.append(name)
+            count += 1
+        done = storage.present_in(part.target, [renamed(name) for name in mine]) if skip_existing and mine else set()
+        todo.append(replace(part, names=[name for name in mine if renamed(name) not in done] if done else mine))
+        skipped.append(replace(part, names=[name for name in mine if renamed(name) in done] if done else []))
+    result.jobs, result.skipped = Listed(todo), Listed(skipped, Part.source)
     return result
 
 
@@ -132,46 +138,22 @@ def _kind(name: str) -> str:
 
 def output_name(name: Path, format: str | None, suffix: str) -> Path:
     """The output for an input called `name`: the suffix before the extension, and an extension that fits the format."""
-    extension = name.suffix
+    return name.with_name(_renamed(name.name, format, suffix))
+
+
+def _renamed(name: str, format: str | None, suffix: str) -> str:
+    stem, extension = os.path.splitext(name)
     row = BY_SUFFIX.get(extension.lower())
     if format is not None and FORMATS.get(extension.lower()) != FORMATS[f".{format}"]:
         extension = f".{format}"
     elif row is not None and not row.written:
         extension = written_as(row.name).suffixes[0]
-    return name.with_name(name.stem + suffix + extension)
+    return stem + suffix + extension
 
 
-def _unfinished(
-    found: list[tuple[Location, Path]], root: Location, out: Location, suffix: str
-) -> list[tuple[Location, Path]]:
+def _unfinished(names: list[str], suffix: str) -> list[str]:
     """Without an earlier run's results, which lie among the inputs when the output folder is the input folder."""
-    if not suffix or storage.identity(out) != storage.identity(root):
-        return found
-    originals = {name.with_suffix("") for _, name in found}
-    return [
-        (source, name)
-        for source, name in found
-        if not (name.stem.endswith(suffix) and name.parent / name.stem[: -len(suffix)] in originals)
-    ]
-
-
-def _conflicts(jobs: Sequence[Job], out: Location) -> dict[Job, str]:
-    identities = {job: storage.identity(job.source) for job in jobs}
-    sources = set(identities.values()) - {None}
-    fold = str.casefold if storage.ignores_case(out) else str
-    targets: dict[str, list[Job]] = {}
-    refused = {}
-    # A link inside the output folder may lead out of it.
-    inside = {folder: storage.lies_inside(folder, out) for folder in {job.target.parent for job in jobs}}
-    for job in jobs:
-        targets.setdefault(fold(str(job.target)), []).append(job)
-        if storage.identity(job.target) in sources:
-            refused[job] = f"{shown(job.source)}: the output {shown(job.target)} would overwrite an input"
-        elif not inside[job.target.parent]:
-            refused[job] = f"{shown(job.source)}: the output {shown(job.target)} would lie outside {shown(out)}"
-    for group in targets.values():
-        if len({identities[job] for job in group}) > 1:
-            for job in group:
-                other = next(o.source for o in group if o.source != job.source)
-                refused[job] = f"{shown(job.source)}: {shown(other)} would also be written to {shown(job.target)}"
-    return refused
+    stems = {os.path.splitext(name)[0] for name in names}
+    results = (stem for stem in stems if stem.endswith(suffix) and stem[: -len(suffix)] in stems)
+    gone = set(results)
+    return [name for name in names if os.path.splitext(name)[0] not in gone]

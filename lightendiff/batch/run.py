@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import time
 from collections import deque
@@ -11,6 +10,7 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field, replace
 from functools import partial
 from threading import Barrier
+from typing import Any
 
 import numpy as np
 
@@ -19,11 +19,13 @@ from ..files.locations import Location, why
 from ..images import FORMATS, MAX_PIXELS, ImageError, Picture, read_picture, shown, write_picture
 from ..images.reading import Check
 from ..images.working import Working, working
+from ..progress import Stopped
 from .plan import Job
 from .read_ahead import AHEAD, Read, Reader, read_ahead
 from .threads import Readers
 
 Restore = Callable[[np.ndarray], np.ndarray]  # (h, w) or (h, w, 3), uint8 or uint16 -> the same shape and dtype
+Make = Callable[[Picture, Any], Picture]  # of a picture that was read and what restores it
 RestoreMany = Callable[[list[np.ndarray]], list[np.ndarray]]  # as many of one shape and dtype
 
 
@@ -51,14 +53,14 @@ def restore_files(
     many: RestoreMany | None = None,
     format: str | None = None,
     quality: int | None = None,
-    compare: bool = False,
+    make: Make | None = None,
     max_pixels: int = MAX_PIXELS,
     max_bytes: int | None = None,
     check: Check = lambda height, width: None,
     failed: Callable[[str], object] = print,
     done: Callable[[], object] = lambda: None,
 ) -> Summary:
-    """Read, restore and write every picture; with compare, dark and restored side by side.
+    """Read every picture, and write what `make(picture, restore)` makes of it, by default `restored`.
 
     Where `many` is given, it gets the pictures of equal size that were read ahead, up to 16 of together 4 megapixels;
     what it can't restore is then given to `restore`, one by one.
@@ -66,17 +68,18 @@ def restore_files(
     max_pixels, max_bytes and check are for `read_picture`, which refuses what is larger by its header.
 
     failed(line) is called for every picture that can't be read, restored or written, and the rest go on; done() after
-    every picture, failed or not. On KeyboardInterrupt the file being written is finished and the summary returned.
+    every picture, failed or not. On KeyboardInterrupt, and on Stopped from the restorer, the file being written is
+    finished and the summary returned.
     """
-    summary, start = Summary(), time.perf_counter()
-    read = partial(read_picture, max_pixels=max_pixels, max_bytes=max_bytes, check=check)
+    summary, start, make = Summary(), time.perf_counter(), make or restored
+    read_one = partial(read_picture, max_pixels=max_pixels, max_bytes=max_bytes, check=check)
     threads = 1 if many is None else max(1, min(8, (os.cpu_count() or 2) // 2))  # of two cores, the model needs both
     readers, writer = Readers(threads), ThreadPoolExecutor(threads, "writer")
     behind: deque[tuple[Job, Future[None]]] = deque()
     whole: list[tuple[Job, tuple[str, ...]]] = []  # kept by the writers: an interrupt may lose their futures
 
-    def write(job: Job, picture: Picture) -> None:
-        whole.append((job, _write(job.target, picture, format, quality)))
+    def write_it(job: Job, picture: Picture) -> None:
+        whole.append((job, write(job.target, picture, format, quality)))
 
     def settle() -> None:
         if not behind[0][1].cancelled():  # for such a one, which no thread takes up any more, `wait` would never end
@@ -96,22 +99,24 @@ def restore_files(
 
     try:
         _start_threads(writer, threads)  # a thread whose start is interrupted isn't waited for, and may have a picture
-        for batch in read_ahead(jobs, Reader(readers, read), many is not None):
+        for batch in read_ahead(jobs, Reader(readers, read_one), many is not None):
             for (job, read), restore_it in zip(batch, _restorers(batch, restore, many), strict=True):
                 try:
-                    picture = restored(read.result(), restore_it, compare)
+                    picture = make(read.result(), restore_it)
+                except Stopped:
+                    raise
                 except ImageError as error:
                     fail(str(error))
                     continue
                 except Exception as error:  # whatever the restorer raises for this picture, the others go on
                     fail(f"{shown(job.source)}: {type(error).__name__}: {error}".splitlines()[0])
                     continue
-                behind.append((job, writer.submit(write, job, picture)))
+                behind.append((job, writer.submit(write_it, job, picture)))
                 while len(behind) > max(AHEAD, len(batch)) or (behind and behind[0][1].done()):
                     settle()
         while behind:
             settle()
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, Stopped):
         summary.interrupted = True
     finally:
         readers.stop()
@@ -135,8 +140,12 @@ def _start_threads(pool: ThreadPoolExecutor, count: int) -> None:
 def _restorers(batch: list[Read], restore: Restore, many: RestoreMany | None) -> list[Restore]:
     """What to restore each picture of a batch with: `restore`, or what only returns its part of what `many` gave."""
     if many is not None and len(batch) > 1:
-        with contextlib.suppress(Exception):  # the error is told for the picture that has it, when it's tried alone
+        try:
             return [_returning(light) for light in many([_flat(_working(read.result()).given) for _, read in batch])]
+        except Stopped:
+            raise
+        except Exception:  # it is told for the picture that has it, when that is tried alone
+            pass
     return [restore] * len(batch)
 
 
@@ -174,7 +183,8 @@ def _flat(pixels: np.ndarray) -> np.ndarray:
     return pixels[..., 0] if pixels.shape[2] == 1 else pixels
 
 
-def _write(target: Location, picture: Picture, format: str | None, quality: int | None) -> tuple[str, ...]:
+def write(target: Location, picture: Picture, format: str | None, quality: int | None) -> tuple[str, ...]:
+    """`write_picture` into a folder that may be missing; the notes on reading and writing. `format` is a name's end."""
     try:
         storage.make_folder(target.parent)
     except OSError as error:

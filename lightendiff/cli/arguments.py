@@ -99,7 +99,10 @@ def build_parser(parser: argparse.ArgumentParser | None = None) -> argparse.Argu
     files.add_argument(
         "--suffix", metavar="TEXT", default="", type=_name_part, help="added to the names of the outputs"
     )
-    files.add_argument("--compare", action="store_true", help="write dark | restored side by side, as NAME_compare")
+    instead = files.add_mutually_exclusive_group()
+    instead.add_argument("--compare", action="store_true", help="write dark | restored side by side, as NAME_compare")
+    about = "write one sheet of several exposures to choose from, with the option for each, as NAME_preview.jpg"
+    instead.add_argument("--preview", action="store_true", help=about)
     files.add_argument("--skip-existing", action="store_true", help="leave out pictures whose output is already there")
     files.add_argument(
         "--max-megapixels",

@@ -16,6 +16,7 @@ from .arguments import restoration_options
 
 if TYPE_CHECKING:
     from ..pipeline import BoundPipeline, LightenPipeline
+    from ..progress import Progress
 
 LICENCE = "weights: research use"  # of those that come with the package
 FAILED = 1  # exit codes: this, argparse's 2, and 128 + the number of the signal that ended the run
@@ -80,10 +81,12 @@ def load_pipeline(args: argparse.Namespace, error: Callable[[str], NoReturn]) ->
     return pipe
 
 
-def load_restore(args: argparse.Namespace, error: Callable[[str], NoReturn]) -> BoundPipeline:
-    """`load_pipeline`'s pipeline with the options of `arguments.add_restoration`, checked."""
+def load_restore(
+    args: argparse.Namespace, error: Callable[[str], NoReturn], progress: Progress | None = None
+) -> BoundPipeline:
+    """`load_pipeline`'s pipeline with the options of `arguments.add_restoration`, checked. `progress` is the call's."""
     pipe = load_pipeline(args, error)
     try:
-        return pipe.bind(**restoration_options(args))
+        return pipe.bind(**restoration_options(args), progress=progress)
     except ValueError as reason:
         error(str(reason))

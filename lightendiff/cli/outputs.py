@@ -7,6 +7,7 @@ import glob
 import os
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, NoReturn
 
 from ..files import storage
@@ -15,10 +16,12 @@ from ..images.formats import FORMATS
 
 if TYPE_CHECKING:
     from ..batch.plan import Plan
+    from ..batch.run import Make
 
 STREAM = "-"
 BESIDE = "_restored"  # in the names of outputs that lie beside their inputs
 COMPARED = "_compare"  # of dark | restored, which so never takes a restored photo's name
+PREVIEW = "_preview"  # of a sheet of exposures
 
 
 def settle(args: argparse.Namespace, error: Callable[[str], NoReturn]) -> None:
@@ -28,6 +31,8 @@ def settle(args: argparse.Namespace, error: Callable[[str], NoReturn]) -> None:
     """
     if args.compare:
         args.suffix += COMPARED
+    if args.preview:
+        args.suffix += PREVIEW
     args.input = [found for given in args.input for found in _expanded(given)]
     first, last = args.input[0], args.input[-1]
     pair = args.output is None and len(args.input) == 2 and names_picture(last) and not os.path.lexists(last)
@@ -37,11 +42,24 @@ def settle(args: argparse.Namespace, error: Callable[[str], NoReturn]) -> None:
         _check(args, error)
     elif STREAM in args.input:
         error("INPUT -: expected -o OUT beside it: a folder, a file's name or -")
+    if args.preview and args.format is None and not (args.output and names_picture(args.output)):
+        args.format = "jpg"  # whatever the picture's is: the sheet is only looked at
 
 
 def names_picture(output: str) -> bool:
     """Whether it has a picture's name, and is no folder."""
     return os.path.splitext(output)[1].lower() in FORMATS and not os.path.isdir(output)
+
+
+def maker(args: argparse.Namespace) -> Make:
+    """What is made of each picture."""
+    from ..batch.run import restored
+
+    if args.preview:
+        from ..batch.preview import preview
+
+        return preview
+    return partial(restored, compare=args.compare)
 
 
 def planned(args: argparse.Namespace, share: tuple[int, int]) -> Plan:

@@ -18,7 +18,7 @@ from ..files.storage import make_folder
 from .arguments import build_parser, file_limits
 from .loading import FAILED, ended_by, load_restore
 from .messages import never_fail
-from .outputs import folders, names_picture, planned, settle
+from .outputs import folders, maker, names_picture, planned, settle
 from .record import note_options, others_options
 
 if TYPE_CHECKING:
@@ -31,6 +31,7 @@ lightendiff restore photo.jpg bright.jpg
 lightendiff restore photo.jpg -o restored
 lightendiff restore holiday/ -o restored --recursive --skip-existing
 lightendiff restore photo.jpg -o restored --strength 0.7 --exposure 0.5
+lightendiff restore photo.jpg --preview
 lightendiff restore photo.jpg -o compare --compare
 lightendiff restore - -o - < dark.png > restored.png
 """
@@ -70,6 +71,7 @@ def _run(args: argparse.Namespace, error: Callable[[str], NoReturn]) -> int | No
     from tqdm import tqdm
 
     from ..batch.run import Summary, restore_files
+    from .bar import PictureBar
 
     rank, processes = share = _share(error)
     try:
@@ -90,28 +92,28 @@ def _run(args: argparse.Namespace, error: Callable[[str], NoReturn]) -> int | No
     if plan.left_out:
         say(f"left out: {_left_out(plan.left_out)}")
     if plan.skipped and (others := others_options(args, folders(args))):
-        say(
-            f"note: of those skipped, some were made with other options ({shown('; '.join(others))}), and stay as they are"
-        )
+        options = shown("; ".join(others))
+        say(f"note: of those skipped, some were made with other options ({options}), and stay as they are")
     summary = Summary()
     if plan.jobs:
         if args.output is not None:
             _make_folder(args.output, error)
-        restore = load_restore(args, error)
+        bar = PictureBar(len(plan.jobs))
+        restore = load_restore(args, error, bar.within)
         if rank == 0:
             note_options(args, folders(args))
-        with tqdm(total=len(plan.jobs), unit="image", disable=None, file=sys.stderr) as bar:
+        with bar:
             summary = restore_files(
                 plan.jobs,
                 restore,
-                many=restore.many,
+                many=None if args.preview else restore.many,  # which are given arrays alone
                 format=args.format,
                 quality=args.quality,
-                compare=args.compare,
+                make=maker(args),
                 **file_limits(args),
                 check=restore.check(int(args.max_megapixels * 1e6)),
                 failed=failed,
-                done=bar.update,
+                done=bar.done,
             )
     summary.failed += len(plan.problems)
     summary.skipped += len(plan.skipped)

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, NoReturn
 
 from ..batch.plan import output_name
-from ..batch.run import restored
 from ..files import storage
 from ..files.locations import Location, located
 from ..images import FORMATS, ImageError, Picture, decode_picture, encode_picture, read_picture, shown, write_picture
@@ -21,7 +20,7 @@ from ..images.formats import written_as
 from ..images.reading import Check
 from ..limits import most_bytes
 from .arguments import file_limits
-from .outputs import STREAM, names_picture
+from .outputs import STREAM, maker, names_picture
 
 if TYPE_CHECKING:
     from ..pipeline import BoundPipeline
@@ -67,9 +66,9 @@ def _restore(args: argparse.Namespace, load: Callable[[], BoundPipeline], output
         if given is not None and storage.identity(target) == given:
             raise ImageError(f"{shown(target)}: expected another file than the input, which is never overwritten")
         storage.make_folder(target.parent)
-        result = restored(picture, loaded(), args.compare)
+        result = maker(args)(picture, loaded())
         return result.notes + write_picture(target, result, quality=args.quality)
-    result = restored(picture, loaded(), args.compare)
+    result = maker(args)(picture, loaded())
     kind = None if args.format is None else FORMATS[f".{args.format}"]
     data, notes = encode_picture(result, format=kind, quality=args.quality)
     try:

@@ -76,7 +76,7 @@ def main(args: ArgsType = None, run: bool = True, prog: str | None = None) -> Li
         from ..data.datamodule import LowLightData
         from ..training.base import RestorationTraining
         from ..training.earlier import load_configuration
-        from ..training.progress import RunProgress
+        from ..training.progress import RunProgress, validation_line
 
     set_loader("lightendiff", load_configuration, exceptions=(ValueError, yaml.YAMLError))
 
@@ -85,6 +85,13 @@ def main(args: ArgsType = None, run: bool = True, prog: str | None = None) -> Li
         def subcommands() -> dict[str, set[str]]:
             # nothing here is tested or predicted: `validate` measures, `lightendiff restore` restores
             return {name: taken for name, taken in LightningCLI.subcommands().items() if name in ("fit", "validate")}
+
+        def before_fit(self) -> None:
+            """The figures at step 0, of weights that are trained further or of new ones."""
+            if self.datamodule.val_names and not self.config["fit"].get("ckpt_path"):
+                figures = self.trainer.validate(self.model, self.datamodule, verbose=False)
+                if self.trainer.is_global_zero:
+                    print(validation_line(0, {name: value for each in figures for name, value in each.items()}))
 
         def _parse_ckpt_path(self) -> None:
             """Leave the configuration as given: the checkpoint's fields are the network's alone, not the run's."""

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from lightendiff.data.degradations import SensorModel, darken, normal
+from lightendiff.data.pseudo_pairs import pseudo_dark
 from lightendiff.runtime.extras import needing
 from lightendiff.tone import GAMMA
 
@@ -54,6 +55,10 @@ class BatchAugment(nn.Module):
         sensor: ranges of the sensor model.
         augmentation: how pairs are varied.
         flips: whether to flip and transpose.
+
+    Attributes:
+        pseudo_pairs: whether the dark picture of two that show different scenes gives way to the normal-light one with
+            its tones.
     """
 
     def __init__(
@@ -63,12 +68,13 @@ class BatchAugment(nn.Module):
         self.sensor = SensorModel() if sensor is None else sensor
         self.augmentation = Augmentation() if augmentation is None else augmentation
         self.flips = flips
+        self.pseudo_pairs = True
 
     @torch.no_grad()
     def forward(self, batch: dict[str, Any], generator: torch.Generator | None = None) -> dict[str, Any]:
         """Of a batch as `lightendiff.data.datamodule.collate` makes it: `dark`, `target` float32 (b,3,h,w) in [0,1],
         `mean` (b,), the mean of the whole dark picture, in [0,1], `ignore_detail` (b,) and `names`. The outcome depends
-        on batch and generator only.
+        on batch and generator only. Pictures of different scenes are a pair afterwards, unless told by `paired`.
         """
         pictures = torch.cat([batch["dark"], batch["target"]]).float() / 255
         if self.flips:
@@ -83,13 +89,19 @@ class BatchAugment(nn.Module):
             # the whole picture's mean after darkening, of which only the crop is known, falls by the crop's factor
             factor = darkened.mean((1, 2, 3)) / bright.mean((1, 2, 3)).clamp_min(1 / 255)
             mean = mean.index_put((chosen,), (factor * mean[chosen]).clamp(0, 1))
+        if "paired" in batch and self.pseudo_pairs:
+            apart = ~batch["paired"]
+            with torch.autocast(dark.device.type, enabled=False):
+                made = pseudo_dark(target[apart], batch["tones"][apart], self.sensor, generator)
+            dark = dark.index_put((apart,), made)
         if self.augmentation.dark_stops > 0:
             dark, mean = self._exposed(dark, target, mean, generator)
         if self.augmentation.tint > 0:
             dark, target = self._tinted(dark, target, generator)
         whole = {"dark": dark, "target": target, "mean": mean, "ignore_detail": batch["ignore_detail"]}
         pasted = self._pasted(whole, generator) if self.augmentation.paste > 0 else whole
-        return {**pasted, "names": batch["names"]}
+        apart = {"paired": batch["paired"]} if "paired" in batch and not self.pseudo_pairs else {}
+        return {**pasted, **apart, "names": batch["names"]}
 
     def _exposed(
         self, dark: Tensor, target: Tensor, mean: Tensor, generator: torch.Generator | None

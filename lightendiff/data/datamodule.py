@@ -123,9 +123,10 @@ class StepSampler(DistributedSampler[int]):
 def collate(samples: Sequence[Sample]) -> Batch:
     """Samples of one size as a batch: `dark`, `target` (b,3,h,w) in 0…255, uint8 or, of 16 bit, float32; `darken`,
     `ignore_detail` bool (b,); `mean` float32 (b,); `names` list of b strings; `number` of the first sample in
-    the training stream.
+    the training stream. Where all are of different scenes' pictures or some are, `paired` bool (b,), and their `tones`
+    float32 (b,2,2,3).
     """
-    return {
+    batch = {
         "dark": _stacked([sample.dark for sample in samples]),
         "target": _stacked([sample.target for sample in samples]),
         "darken": torch.tensor([sample.darken for sample in samples]),
@@ -134,6 +135,11 @@ def collate(samples: Sequence[Sample]) -> Batch:
         "names": [sample.name for sample in samples],
         "number": samples[0].number,
     }
+    if not all(sample.paired for sample in samples):
+        batch["paired"] = torch.tensor([sample.paired for sample in samples])
+        none = np.zeros((2, 2, 3), np.float32)
+        batch["tones"] = torch.from_numpy(np.stack([none if s.tones is None else s.tones for s in samples]))
+    return batch
 
 
 def _stacked(pictures: Sequence[np.ndarray]) -> torch.Tensor:

@@ -143,14 +143,21 @@ def darken(target: Tensor, parameters: SensorParameters, generator: torch.Genera
         raise ValueError(
             f"target: expected (b,3,h,w), b = {len(parameters.exposure)} as in parameters, got {tuple(target.shape)}"
         )
-    p = {field.name: getattr(parameters, field.name).to(target.device) for field in fields(parameters)}
-    stops = p["exposure"][:, None] + p["tint"]
-    linear = rgb_to_linear_rgb(target.float()) * torch.exp2(stops)[..., None, None]
+    stops = parameters.exposure[:, None] + parameters.tint
+    linear = rgb_to_linear_rgb(target.float()) * torch.exp2(stops).to(target.device)[..., None, None]
+    return photograph(linear, parameters, generator)
+
+
+def photograph(linear: Tensor, parameters: SensorParameters, generator: torch.Generator | None = None) -> Tensor:
+    """The picture (b,3,h,w), in steps of 1/255, that a sensor takes of `linear` light: all of `darken` but exposure
+    and tint.
+    """
+    p = {field.name: getattr(parameters, field.name).to(linear.device) for field in fields(parameters)}
     gains = p["gains"][..., None, None]
     read = p["read"][:, None, None, None] * gains
     deviation = (p["shot"][:, None, None, None] * gains * linear + read.square()).sqrt()
-    noisy = linear + deviation * _noise(target, p["grain"], p["correlation"], generator)
-    rows = normal((len(target), 1, target.shape[2], 1), target, generator)
+    noisy = linear + deviation * _noise(linear, p["grain"], p["correlation"], generator)
+    rows = normal((len(linear), 1, linear.shape[2], 1), linear, generator)
     noisy = noisy + p["rows"][:, None, None, None] * read * rows
     dark = linear_rgb_to_rgb(noisy.clamp(0, 1))
     if (processed := p["smoothing"] > 0).any():

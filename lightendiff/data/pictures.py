@@ -10,6 +10,7 @@ import weakref
 from collections.abc import Collection, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from threading import Lock
 
@@ -17,6 +18,7 @@ import numpy as np
 
 from ..images import READABLE, read_picture
 from ..images.working import working
+from .pseudo_pairs import log_tones
 
 SUFFIXES = frozenset(READABLE)
 _FUSING = Lock()
@@ -27,7 +29,8 @@ class Sample:
     """One dark picture and what it should become, both uint8 or uint16 (3,h,w); of one size if `paired`.
 
     `mean` is the mean over all channels of the *whole* dark picture, in [0, 1]. With `darken`, `dark` is still to go
-    through the sensor model; it may be the target itself. Without `paired` the two show different scenes. With
+    through the sensor model; it may be the target itself. Without `paired` the two show different scenes, and `tones`
+    are the `log_tones` of both, dark and target, whole: (2,2,3). With
     `ignore_detail` the target's tones are right and its detail isn't, so that nothing is to be learned from its pixels.
     """
 
@@ -38,6 +41,7 @@ class Sample:
     darken: bool = False
     paired: bool = True
     ignore_detail: bool = False
+    tones: np.ndarray | None = None
     number: int = 0  # in the training stream
 
 
@@ -58,6 +62,11 @@ class Stored:
     @property
     def pixels(self) -> np.ndarray:
         return _decode(self.path, self._deep) if self._pixels is None else self._pixels
+
+    @cached_property
+    def tones(self) -> np.ndarray:
+        """Its `log_tones`."""
+        return log_tones(self.pixels)
 
     @property
     def chw(self) -> np.ndarray:
@@ -166,7 +175,8 @@ def make_sample(dark: Stored, target: Stored, *, darken: bool = False, paired: b
     pixels = dark.chw
     if dark is target:
         return Sample(pixels, pixels, dark.mean, str(dark.path), darken, paired)
-    return Sample(pixels, target.chw, dark.mean, f"{dark.path} → {target.path}", darken, paired)
+    tones = None if paired else np.stack([dark.tones, target.tones])
+    return Sample(pixels, target.chw, dark.mean, f"{dark.path} → {target.path}", darken, paired, tones=tones)
 
 
 def listing(names: Iterable[object], count: int = 5) -> str:

@@ -115,8 +115,10 @@ class DDIMPipeline:
         return ImagePipelineOutput(images) if return_dict else (images,)
 
     def _shape(self, batch_size: int) -> tuple[int, int, int, int]:
-        config: Any = self.unet.config
-        size, channels = config["sample_size"], config["in_channels"]
+        config: Any = getattr(self.unet, "config", None)
+        size, channels = (None, None) if config is None else (config["sample_size"], config["in_channels"])
+        if size is None or channels is None:
+            raise ValueError("unet: expected one whose config has sample_size and in_channels, got one without")
         height, width = (size, size) if isinstance(size, int) else size
         return batch_size, channels, height, width
 

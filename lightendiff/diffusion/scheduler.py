@@ -171,14 +171,14 @@ class DDIMScheduler:
         return cls(**{key: value for key, value in values.items() if key in known} | overrides)
 
     @classmethod
-    def from_pretrained(cls, folder: str | Path, subfolder: str = "") -> DDIMScheduler:
+    def from_pretrained(cls, folder: str | Path, subfolder: str | None = None) -> DDIMScheduler:
         """Read `scheduler_config.json`, written by `save_config` or by diffusers, in a folder or its `subfolder`.
 
         Raises:
             FileNotFoundError: there is no such file.
             TypeError, ValueError: it isn't JSON, or as `from_config`.
         """
-        return cls.from_config(json.loads((Path(folder) / subfolder / CONFIG_NAME).read_text(encoding="utf-8")))
+        return cls.from_config(json.loads((Path(folder) / (subfolder or "") / CONFIG_NAME).read_text(encoding="utf-8")))
 
     def save_config(self, folder: str | Path) -> None:
         """Write `scheduler_config.json`, which diffusers reads too, into a folder; make the folder if need be."""

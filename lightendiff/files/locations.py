@@ -55,7 +55,9 @@ class RemotePath:
 
     def __truediv__(self, name: str | PurePath) -> RemotePath:
         below = name.as_posix() if isinstance(name, PurePath) else name
-        return RemotePath(self.fs, f"{self.path.rstrip('/')}/{below}")
+        if below == ".":
+            return self
+        return RemotePath(self.fs, f"{self.path.rstrip('/')}/{below}" if self.path else below)
 
     def read_bytes(self) -> bytes:
         with one_kind_of_error():

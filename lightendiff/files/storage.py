@@ -18,6 +18,7 @@ from .locations import Location, RemotePath, one_kind_of_error, why
 
 Failed = Callable[[str, str], object]  # name, reason
 LeftOut = Callable[[str], object]  # name
+FEW = 100  # files, from which a folder is listed rather than each of them asked for
 
 
 def kind(location: Location) -> Literal["file", "folder"]:
@@ -52,8 +53,8 @@ def walk(
     leave_out: Location,
     failed: Failed,
     left_out: LeftOut = lambda name: None,
-) -> list[tuple[Location, Path]]:
-    """The files below a folder that have one of these extensions, sorted by folder, and their names from there.
+) -> Iterator[tuple[Location, Path, list[str]]]:
+    """The files below a folder that have one of these extensions: a folder, its place from there, and sorted names.
 
     Hidden files and folders, and the folder `leave_out`, are left out; links are followed once. failed(name, reason)
     is called for every folder that can't be listed; left_out(name) for all that isn't hidden and is passed over: files
@@ -64,53 +65,55 @@ def walk(
         if isinstance(root, RemotePath)
         else _walk_local(root, recursive, leave_out, failed, left_out)
     )
-    found: list[tuple[Location, Path]] = []
     for folder, below, names in folders:
+        found = []
         for name in sorted(name for name in names if name[0] != "."):
-            file = folder / name
-            if os.path.splitext(name)[1].lower() in extensions and (not isinstance(file, Path) or file.is_file()):
-                found.append((file, below / name))
+            if os.path.splitext(name)[1].lower() in extensions:
+                found.append(name)
             else:
                 left_out(name)
-    return found
+        if found:
+            yield folder, below, found
 
 
 def _walk_local(
     root: Path, recursive: bool, leave_out: Location, failed: Failed, left_out: LeftOut
 ) -> Iterator[tuple[Path, Path, list[str]]]:
     entered = {None, identity(root), identity(leave_out)}
-
-    def is_new(folder: Path) -> bool:
-        known = identity(folder)
-        new = known not in entered
-        entered.add(known)
-        return new
-
-    waiting = [(root, Path())]  # a stack, since folders may lie in each other more deeply than calls may
+    waiting = [(root, Path())]
     while waiting:
         folder, below = waiting.pop()
-        folders, files = list[str](), list[str]()
+        names, folders = list[str](), list[str]()
         try:
             with os.scandir(folder) as entries:
                 for entry in entries:
-                    (folders if _is_folder(entry) else files).append(entry.name)
+                    kind = _kind_of(entry)
+                    if kind is not None:
+                        (folders if kind else names).append(entry.name)
+                    elif entry.name[0] != ".":
+                        left_out(entry.name)
         except OSError as error:
             failed(str(folder), why(error))
             continue
-        new = [path for path in map(folder.joinpath, sorted(folders)) if path.name[0] != "." and is_new(path)]
+        yield folder, below, names
+        new = []
+        for name in sorted(name for name in folders if name[0] != "."):
+            known = identity(folder / name)
+            if known not in entered:
+                entered.add(known)
+                new.append(name)
         if recursive:
-            waiting += [(path, below / path.name) for path in reversed(new)]
+            waiting += [(folder / name, below / name) for name in reversed(new)]
         else:
-            for path in new:
-                left_out(f"{path.name}/")
-        yield folder, below, files
+            for name in new:
+                left_out(f"{name}/")
 
 
-def _is_folder(entry: os.DirEntry[str]) -> bool:
-    """Links to folders, too; False where a link leads nowhere or to itself."""
+def _kind_of(entry: os.DirEntry[str]) -> bool | None:
+    """Whether it's a folder, else a file, or a link to one; None for neither. Only links are looked behind."""
     with contextlib.suppress(OSError):
-        return entry.is_dir()
-    return False
+        return True if entry.is_dir() else False if entry.is_file() else None
+    return None
 
 
 def _walk_remote(
@@ -128,21 +131,33 @@ def _walk_remote(
 
 
 def present(locations: Collection[Location]) -> set[Location]:
-    """Those that exist, but for empty files, which a power cut may leave.
-
-    Of addresses, whole folders are listed, which takes a request for each of those only.
-    """
-    found: set[Location] = {each for each in locations if isinstance(each, Path) and _is_there(each)}
-    folders: dict[RemotePath, list[RemotePath]] = {}
+    """Those that exist, but for empty files, which a power cut may leave."""
+    folders: dict[Location, list[str]] = {}
     for each in locations:
-        if isinstance(each, RemotePath):
-            folders.setdefault(each.parent, []).append(each)
-    for folder, members in folders.items():
+        folders.setdefault(each.parent, []).append(each.name)
+    return {folder / name for folder, names in folders.items() for name in present_in(folder, names)}
+
+
+def present_in(folder: Location, names: Collection[str]) -> set[str]:
+    """Those that exist in a folder, but for empty files. It is listed, so that none is asked for in vain."""
+    if isinstance(folder, RemotePath):
         with contextlib.suppress(FileNotFoundError), one_kind_of_error():
             entries = folder.fs.ls(folder.path, detail=True)
-            names = {each["name"].strip("/") for each in entries if each["type"] != "file" or each.get("size") != 0}
-            found |= {each for each in members if each.path.strip("/") in names}
-    return found
+            there = {
+                e["name"].rstrip("/").rpartition("/")[2] for e in entries if e["type"] != "file" or e.get("size") != 0
+            }
+            return there.intersection(names)
+        return set()
+    if len(names) >= FEW and not ignores_case(folder):
+        names = names_in(folder).intersection(names)
+    return {name for name in names if _is_there(folder / name)}
+
+
+def names_in(folder: Path) -> set[str]:
+    """The names of all that is in a folder of this machine; none where there is no such folder."""
+    with contextlib.suppress(OSError, ValueError):
+        return set(os.listdir(folder))
+    return set()
 
 
 def _is_there(path: Path) -> bool:

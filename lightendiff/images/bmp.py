@@ -6,14 +6,16 @@ import struct
 
 import numpy as np
 
-from .decoding import read_with_pillow
+from .decoding import as_picture, first_notes
+from .mending import mended_bmp
 from .picture import Picture
-from .pixels import saved
+from .pixels import loaded, saved
 
 
 def read(data: bytes, max_pixels: int) -> tuple[Picture, int]:
     """A BMP file's picture."""
-    return read_with_pillow(data, max_pixels, "BMP", "BMP", "DIB")
+    with loaded(data, max_pixels, "BMP", "DIB", mend=mended_bmp) as image:
+        return as_picture(image, "BMP", first_notes(image))
 
 
 def write(array: np.ndarray, picture: Picture, quality: int | None, notes: list[str]) -> bytes:

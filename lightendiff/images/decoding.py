@@ -8,22 +8,19 @@ import numpy as np
 from PIL import Image
 
 from .cicp import adobe_profile
-from .exif import exif_of, is_adobe_rgb, valid_dpi
+from .exif import exif_of, is_adobe_rgb, resolution_of, valid_dpi
+from .formats import BY_NAME
 from .icc import model_of
+from .mending import NOTE
 from .picture import Picture
-from .pixels import CONVERTED, decoded, kept_profile, loaded, split_alpha
+from .pixels import CONVERTED, decoded, kept_profile, split_alpha
 from .xmp import plain_xmp
 
 
-def read_with_pillow(data: bytes, max_pixels: int, format: str, *decoders: str) -> tuple[Picture, int]:
-    """The first frame as it is stored, decoded by one of these decoders, and its EXIF orientation."""
-    with loaded(data, max_pixels, *decoders) as image:
-        return as_picture(image, format, frames_note(image))
-
-
-def frames_note(image: Image.Image) -> list[str]:
-    """A note where there is more than one frame, else none."""
-    return ["only the first frame is restored"] if getattr(image, "is_animated", False) else []
+def first_notes(image: Image.Image) -> list[str]:
+    """A note where there is more than one frame, and one where the file ended early."""
+    notes = ["only the first frame is restored"] if getattr(image, "is_animated", False) else []
+    return [*notes, NOTE] if image.info.get("mended") else notes
 
 
 def as_picture(
@@ -49,6 +46,9 @@ def as_picture(
     if not icc_profile and pixels.shape[2] == 3 and image.mode not in CONVERTED and is_adobe_rgb(exif):
         icc_profile = adobe_profile()
         notes.append("its EXIF data says Adobe RGB: a profile says so, too")
+    resolution = valid_dpi(*image.info.get("dpi", (None, None)))
+    if "dpi" not in BY_NAME[format].holds:
+        resolution = resolution_of(exif)
     packet = xmp or image.info.get("xmp") or image.info.get("XML:com.adobe.xmp") or b""
     picture = Picture(
         pixels,
@@ -59,7 +59,7 @@ def as_picture(
         xmp=plain_xmp(packet.encode() if isinstance(packet, str) else bytes(packet), notes),
         iptc=iptc,
         comment=comment,
-        dpi=valid_dpi(*image.info.get("dpi", (None, None))),
+        dpi=resolution,
         srgb=image.mode in CONVERTED,
         encoding=encoding or {},
         notes=tuple(notes),

@@ -10,6 +10,8 @@ from typing import Any
 
 from PIL import Image
 
+_EMPTY = b"II*\0\x08\0\0\0\0\0\0\0\0\0"
+_RESOLUTION = (282, 283, 296)  # horizontal and vertical, and the unit
 _ORIENTATION, _EXIF, _SPACE, _WIDTH, _HEIGHT, _INTEROP = 274, 34665, 40961, 40962, 40963, 40965
 
 
@@ -94,6 +96,40 @@ def fitted(tiff: bytes, width: int, height: int, srgb: bool) -> bytes:
         if srgb and _SPACE in entries:
             struct.pack_into(order + "HHIHH", patched, entries[_SPACE], _SPACE, 3, 1, 1, 0)
     return bytes(patched)
+
+
+def with_resolution(tiff: bytes, dpi: tuple[float, float]) -> bytes:
+    """An EXIF block that says how many dots per inch, as it does already or by what is put behind all that is in it."""
+    data = bytearray(tiff or _EMPTY)
+    order = "<" if data[:2] == b"II" else ">"
+    (start,) = struct.unpack_from(order + "I", data, 4)
+    entries = {tag: bytes(data[at : at + 12]) for tag, at in directory_entries(data, order)}
+    if _RESOLUTION[0] in entries:
+        return tiff
+    following = data[start + 2 + 12 * len(entries) :][:4].ljust(4, b"\0")
+    data += bytes(len(data) % 2)
+    for tag, value in zip(_RESOLUTION[:2], dpi, strict=True):
+        entries[tag] = struct.pack(order + "HHII", tag, 5, 1, len(data))
+        data += struct.pack(order + "II", round(value * 1000), 1000)
+    entries[_RESOLUTION[2]] = struct.pack(order + "HHIHH", _RESOLUTION[2], 3, 1, 2, 0)
+    struct.pack_into(order + "I", data, 4, len(data))
+    data += struct.pack(order + "H", len(entries)) + b"".join(entries[tag] for tag in sorted(entries)) + following
+    return bytes(data)
+
+
+def resolution_of(tiff: bytes) -> tuple[float, float] | None:
+    """The dots per inch that an EXIF block says."""
+    with contextlib.suppress(struct.error, ZeroDivisionError):
+        order = "<" if tiff[:2] == b"II" else ">"
+        entries = dict(directory_entries(tiff, order))
+        places = [
+            struct.unpack_from(order + "I", tiff, entries[tag] + 8)[0] for tag in _RESOLUTION[:2] if tag in entries
+        ]
+        values = [above / below for above, below in (struct.unpack_from(order + "II", tiff, at) for at in places)]
+        unit = struct.unpack_from(order + "H", tiff, entries[_RESOLUTION[2]] + 8)[0] if _RESOLUTION[2] in entries else 2
+        if len(values) == 2 and unit in (2, 3):
+            return valid_dpi(values[0], values[1], 2.54 if unit == 3 else 1.0)
+    return None
 
 
 def valid_dpi(x: Any, y: Any, per_unit: float = 1.0) -> tuple[float, float] | None:

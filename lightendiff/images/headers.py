@@ -55,7 +55,7 @@ class Header:
         """ValueError if the file can't hold such a picture."""
         if self.held < self.least:
             size = f"{self.width}×{self.height}"
-            raise ValueError(f"damaged, or it ends early: {self.held:,} bytes can't hold {size} pixels")
+            raise ValueError(f"truncated, or damaged: {self.held:,} bytes can't hold {size} pixels")
 
 
 def header_of(row: Format, file: BinaryIO, size: int) -> Header | None:

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 
 from .cicp import profile_of
-from .decoding import as_picture, frames_note
+from .decoding import as_picture, first_notes
 from .formats import BY_NAME
+from .mending import mended_boxes
 from .picture import Picture
 from .pixels import kept_profile, loaded, metadata, saved
 from .xmp import upright_xmp
@@ -32,8 +33,8 @@ def read(data: bytes, max_pixels: int) -> tuple[Picture, int]:
 
 def read_container(data: bytes, max_pixels: int, format: str) -> tuple[Picture, int]:
     """The first picture of a HEIC or AVIF file, with the profile of the colours that it describes."""
-    with loaded(data, max_pixels, format) as image:
-        notes = frames_note(image)
+    with loaded(data, max_pixels, format, mend=mended_boxes) as image:
+        notes = first_notes(image)
         described = profile_of(data, notes)
         others = [str(name) for name in image.info.get("aux") or {} if "alpha" not in str(name)]
         if others or image.info.get("depth_images"):

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 from PIL import Image, JpegImagePlugin
 
-from .decoding import as_picture, frames_note
+from .decoding import as_picture, first_notes
 from .formats import BY_NAME
 from .iptc import PHOTOSHOP, as_resources, in_resources
-from .mending import NOTE, mended_jpeg
+from .mending import mended_jpeg
 from .picture import Picture
 from .pixels import loaded, saved
 
@@ -23,9 +23,7 @@ _JPEG_SEGMENT = 65_533  # bytes that fit into one JPEG marker segment
 def read(data: bytes, max_pixels: int) -> tuple[Picture, int]:
     """The first picture of a JPEG file."""
     with loaded(data, max_pixels, "JPEG", "MPO", mend=mended_jpeg) as image:
-        notes = frames_note(image)
-        if image.info.get("mended"):
-            notes.append(NOTE)
+        notes = first_notes(image)
         encoding = _encoding(image)
         resources = b"".join(block[len(PHOTOSHOP) :] for block in encoding["segments"] if block.startswith(PHOTOSHOP))
         if any(block.startswith(_GAIN_MAP) for _, block in image.applist) and b"hdrgm:" not in data:  # type: ignore[attr-defined]

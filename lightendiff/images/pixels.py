@@ -1,4 +1,4 @@
-"""Pixels: from encoded bytes to arrays of 8 or 16 bit grey or sRGB, and back, by Pillow and OpenCV."""
+"""Pixels: from encoded bytes to arrays of 8 or 16 bit grey or sRGB, and back, by Pillow; PNG by OpenCV, too."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ import numpy as np
 from PIL import Image, ImageCms
 
 from ..limits import check_pixels
+from .lab import from_lab
 from .picture import Picture
 
 CONVERTED = ("CMYK", "LAB", "YCbCr", "HSV")  # modes of images whose pixels become sRGB here
@@ -54,38 +55,25 @@ def loaded(data: bytes, max_pixels: int, *decoders: str, mend: Mend | None = Non
     """
     with contextlib.ExitStack() as stack:
         with _without_pillow_limit():
-            image: Image.Image = stack.enter_context(Image.open(io.BytesIO(data), formats=decoders))
-            check_pixels(*image.size, max_pixels)
+            decode = partial(opened, decoders=decoders, max_pixels=max_pixels)
             try:
-                image.load()
-            except OSError as error:
-                mended = mend(data, partial(opened, decoders=decoders)) if mend and "truncated" in str(error) else None
+                image = decode(data)
+            except Exception:  # whatever decoders raise over a file that ends early
+                mended = mend(data, decode) if mend else None
                 if mended is None:
                     raise
-                image = stack.enter_context(mended)
+                image = mended
                 image.info["mended"] = True
+            stack.enter_context(image)
         yield image
 
 
-def opened(data: bytes, decoders: tuple[str, ...]) -> Image.Image:
+def opened(data: bytes, decoders: tuple[str, ...], max_pixels: int) -> Image.Image:
     """The decoded image."""
-    image = Image.open(io.BytesIO(data), formats=decoders)
+    image: Image.Image = Image.open(io.BytesIO(data), formats=decoders)
+    check_pixels(*image.size, max_pixels)
     image.load()
     return image
-
-
-def decode_deep(data: bytes, notes: list[str]) -> np.ndarray:
-    """Colour of more than 8 bits as (h, w, 3 or 4), RGB(A), uint16."""
-    try:
-        import cv2
-    except ImportError as error:  # it is missing, or the library of the graphics system that opencv-python needs
-        ways = "pip install 'lightendiff[opencv]', or opencv-python-headless where there is no libGL"
-        raise ImportError(f"colour of 16 bit needs OpenCV: {ways}") from error
-    array = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
-    if array is None or array.ndim != 3 or array.dtype == np.uint8:
-        raise ValueError("damaged, or of a kind that is not supported")
-    array = supported(array, notes)
-    return cv2.cvtColor(array, cv2.COLOR_BGR2RGB if array.shape[2] == 3 else cv2.COLOR_BGRA2RGBA)
 
 
 def decoded(image: Image.Image, notes: list[str]) -> np.ndarray:
@@ -99,6 +87,8 @@ def decoded(image: Image.Image, notes: list[str]) -> np.ndarray:
         return np.stack([grey16, seen * np.uint16(65535)], axis=2)
     if mode in CONVERTED:
         notes.append(f"{mode} colours are converted to sRGB")
+        if mode == "LAB":
+            return from_lab(np.asarray(image), signed=True)
         image = _to_srgb(image)
     elif mode == "P":
         colours = image.palette.colors if image.palette and not image.info.get("icc_profile") else {(0, 0, 1): 0}
@@ -142,16 +132,16 @@ def supported(array: np.ndarray, notes: list[str]) -> np.ndarray:
     if low < 0 or high > white:
         notes.append(f"floating-point pixels a little outside, from {low:.4g} to {high:.4g}, are taken for the nearest")
     notes.append("floating-point pixels are kept as 16 bit")
-    return np.rint(array.clip(0, white) * array.dtype.type(65535 / white)).astype(np.uint16)
+    scaled: np.ndarray = np.rint(array.clip(0, white) * array.dtype.type(65535 / white)).astype(np.uint16)
+    return scaled
 
 
 def _to_srgb(image: Image.Image) -> Image.Image:
     profile = image.info.get("icc_profile")
     with contextlib.suppress(ImageCms.PyCMSError, OSError):  # no usable profile: the plain formula has to do
-        lab = ImageCms.createProfile("LAB") if image.mode == "LAB" else None
-        source = io.BytesIO(profile) if isinstance(profile, bytes) and profile else lab
-        if source is not None:
-            converted = ImageCms.profileToProfile(image, source, ImageCms.createProfile("sRGB"), outputMode="RGB")
+        if profile:
+            source, srgb = io.BytesIO(profile), ImageCms.createProfile("sRGB")
+            converted = ImageCms.profileToProfile(image, source, srgb, outputMode="RGB")
             if converted is not None:
                 return converted
     return image.convert("RGB")

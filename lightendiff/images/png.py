@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import struct
 import zlib
 from collections.abc import Iterator, Sequence
@@ -10,12 +11,12 @@ import numpy as np
 from PIL import Image
 
 from .cicp import named_profile
-from .decoding import as_picture, frames_note
+from .decoding import as_picture, first_notes
 from .icc import D65, SRGB_PRIMARIES, colour_profile, grey_profile
 from .iptc import as_raw_profile, as_resources, from_raw_profile, in_resources
 from .mending import NOTE, mended_png, whole_png
 from .picture import Picture
-from .pixels import decode_deep, encoded_png, kept_profile, loaded, saved
+from .pixels import encoded_png, kept_profile, loaded, opened, saved
 
 _KEPT = (b"cHRM", b"gAMA", b"sRGB", b"cICP", b"pHYs", b"tEXt", b"zTXt", b"iTXt", b"tIME")
 _COLOUR = (b"cHRM", b"gAMA", b"sRGB", b"cICP")
@@ -28,14 +29,13 @@ _AFTER_HEADER = len(_SIGNATURE) + 25  # position of the chunk that follows IHDR
 def read(data: bytes, max_pixels: int) -> tuple[Picture, int]:
     """A PNG file's picture; of an animation, the first frame."""
     with loaded(data, max_pixels, "PNG", mend=mended_png) as image:
-        notes, array = frames_note(image), None
+        notes, array = first_notes(image), None
         if image.info.get("mended"):
-            notes.append(NOTE)
             data = whole_png(data) or data
+        elif b"IEND" not in (name for name, _ in _chunks(data)):
+            notes.append(NOTE)
         if data[24] == 16 and image.mode[0] != "I":
-            array = decode_deep(data, notes)  # whole: Pillow has complained about damage, which OpenCV may pass over
-            if data[25] == 4:  # OpenCV spreads grey with alpha over four channels
-                array = array[..., (0, 3)]
+            array = _deep(data, image)
         grey = image.mode[0] in "1LI"
         profile = kept_profile(image)
         described = b"" if profile and b"cICP" not in dict(_chunks(data)) else _described(data, grey, notes)
@@ -53,6 +53,21 @@ def read(data: bytes, max_pixels: int) -> tuple[Picture, int]:
             comment=comment,
             encoding=encoding,
         )
+
+
+def _deep(data: bytes, image: Image.Image) -> np.ndarray:
+    """16 bit of a file of which Pillow keeps the higher bytes only: (h, w, 2 to 4), uint16."""
+    if data[25] == 4:  # grey with alpha; PNG filters and packs bytes, whatever they mean: read as RGBA of 8 bits
+        header = _chunk(b"IHDR", data[16:24] + b"\x08\x06" + data[26:29])
+        pairs = np.asarray(opened(data[:8] + header + data[_AFTER_HEADER:], ("PNG",), image.width * image.height))
+        return np.ascontiguousarray(pairs).view(">u2").astype(np.uint16)
+    with Image.open(io.BytesIO(data), formats=("PNG",)) as again:
+        again.tile = [tile._replace(args=f"{image.mode};16L") for tile in again.tile]  # as if they were the higher ones
+        array: np.ndarray = (np.asarray(image).astype(np.uint16) << 8) | np.asarray(again)
+    if "transparency" not in image.info:
+        return array
+    seen = (array != np.array(image.info["transparency"], np.uint16)).any(axis=2, keepdims=True)
+    return np.concatenate([array, seen * np.uint16(65535)], axis=2)
 
 
 def _raw_profiles(image: Image.Image, notes: list[str]) -> tuple[bytes, bytes]:

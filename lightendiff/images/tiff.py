@@ -6,6 +6,7 @@ EXIF and GPS directories, OpenCV writes no metadata into TIFF, and each would mo
 
 from __future__ import annotations
 
+import contextlib
 import io
 import struct
 import zlib
@@ -16,8 +17,11 @@ from PIL import Image, TiffImagePlugin, UnidentifiedImageError
 from ..limits import check_pixels
 from .decoding import fitting_profile
 from .exif import directory_entries, reset_orientation, valid_dpi
+from .lab import from_lab
 from .picture import Picture
-from .pixels import CONVERTED, decode_deep, decoded, loaded, split_alpha, supported
+from .pixels import CONVERTED, decoded, loaded, split_alpha, supported
+from .tiff_big import classic, is_big
+from .tiff_cut import completed
 from .tiff_samples import samples
 from .xmp import plain_xmp
 
@@ -25,7 +29,9 @@ _XMP, _ICC, _RESOLUTION_X, _RESOLUTION_Y, _RESOLUTION_UNIT = 700, 34675, 282, 28
 _IPTC = 33723
 _SUBFILE, _SUB_DIRECTORIES, _DNG_VERSION = 254, 330, 50706
 _CR2 = b"II*\0\x10\0\0\0CR\2"
-_BITS, _PHOTOMETRIC, _SAMPLES, _PLANAR, _EXTRA = 258, 262, 277, 284, 338
+_BITS, _PHOTOMETRIC, _SAMPLES, _PLANAR, _EXTRA, _FORMAT = 258, 262, 277, 284, 338, 339
+_LAB = (8, 9)  # photometric interpretations, signed and unsigned
+_COLOURS = (2, *_LAB)  # RGB, too
 # TIFF tags that describe how the pixels are stored (and Photoshop's layers): meaningless around other pixels.
 _STRUCTURE = frozenset(
     {*range(254, 267), 273, *range(277, 282), 284, *range(288, 294), 301, 317, *range(320, 326), 330, *range(332, 343)}
@@ -35,36 +41,27 @@ _STRUCTURE = frozenset(
 
 def read(data: bytes, max_pixels: int) -> tuple[Picture, int]:
     """The first page of a TIFF file as it is stored, and the orientation (1–8) that is still to be applied."""
+    end = len(data)
+    if is_big(data):
+        data = classic(data)
     # Decoders turn TIFF pictures by themselves, each in its own way: none may see the orientation.
-    big = b"+" in data[2:4]  # BigTIFF, whose rare orientations are left to the decoders
-    data, orientation = (data, 1) if big else reset_orientation(data)
+    notes: list[str] = []
+    data, missing = completed(data, end, notes)
+    data, orientation = reset_orientation(data)
     tags = _directory(data)
     if tags.get(_SUBFILE, 0) & 1 and not _is_raw(data, tags) and (page := _full_page(data, tags)):
-        place = struct.pack(_order(data) + ("Q" if big else "I"), page)
-        at = 8 if big else 4
-        data = data[:at] + place + data[at + len(place) :]
-        data, orientation = (data, 1) if big else reset_orientation(data)
+        data, orientation = reset_orientation(data[:4] + struct.pack(_order(data) + "I", page) + data[8:])
         tags = _directory(data)
-    if not big and tags.tagtype.get(_XMP, 1) not in (1, 2, 7):
+    given = data
+    if tags.tagtype.get(_XMP, 1) not in (1, 2, 7):
         data = _with_bytes(data, _XMP)
     if _is_raw(data, tags):  # its first page is a thumbnail
         raise ValueError("a RAW photo: those are known by the extension of their file's name, such as .dng or .nef")
     check_pixels(int(tags[256]), int(tags[257]), max_pixels)
-    notes = ["only the first page is restored"] if tags.next else []
-    srgb = False
-    bits, count = max(tags.get(_BITS, (1,))), tags.get(_SAMPLES, 1)
-    if bits > 8 and count >= 3 and tags.get(_PHOTOMETRIC) == 2:
-        if tags.get(_PLANAR, 1) != 1 or bits not in (16, 32):
-            raise ValueError(f"a {bits}-bit TIFF of separate planes or unusual depth: save it as interleaved 16 bit")
-        array = decode_deep(data, notes)
-        array = _straight_alpha(array, tags.get(_EXTRA, (2,))[0], notes)
-        icc_profile = _tag_bytes(tags, _ICC, notes)
-    else:
-        array, icc_profile, srgb = _plain_pixels(data, tags, max_pixels, notes)
-        if array.dtype == np.uint16 and bits < 16:
-            array = ((array.astype(np.uint32) * 65535 + (2**bits - 1) // 2) // (2**bits - 1)).astype(np.uint16)
-        if array.dtype == np.uint16 and tags.get(_PHOTOMETRIC) == 0:
-            array = 65535 - array  # white is zero; Pillow turns only 8-bit pictures round
+    notes += ["only the first page is restored"] if tags.next else []
+    array, icc_profile, srgb = _pixels(data, tags, max_pixels, notes)
+    if missing:
+        array = np.concatenate([array, array[-1:].repeat(missing, axis=0)])
     per_unit = 2.54 if tags.get(_RESOLUTION_UNIT, 2) == 3 else 1.0
     dpi = valid_dpi(tags.get(_RESOLUTION_X), tags.get(_RESOLUTION_Y), per_unit)
     pixels, alpha = split_alpha(array)
@@ -74,8 +71,8 @@ def read(data: bytes, max_pixels: int) -> tuple[Picture, int]:
         format="TIFF",
         exif=_exif_of(data, notes),
         icc_profile=fitting_profile(icc_profile, pixels.shape[2], notes),
-        xmp=plain_xmp(_tag_bytes(tags, _XMP, notes), notes),
-        iptc=_tag_bytes(tags, _IPTC, notes),
+        xmp=plain_xmp(_tag_bytes(given, _XMP, notes), notes),
+        iptc=_tag_bytes(data, _IPTC, notes),
         srgb=srgb,
         dpi=dpi,
         notes=tuple(notes),
@@ -89,7 +86,7 @@ def _order(data: bytes) -> str:
 
 def _directory(data: bytes, at: int | None = None) -> TiffImagePlugin.ImageFileDirectory_v2:
     """The first directory, or the one that lies there; its `next` is the one after it."""
-    tags = TiffImagePlugin.ImageFileDirectory_v2(data[:16] if b"+" in data[2:4] else data[:8])
+    tags = TiffImagePlugin.ImageFileDirectory_v2(data[:8])
     stream = io.BytesIO(data)
     stream.seek(tags.next if at is None else at)
     tags.load(stream)
@@ -116,25 +113,35 @@ def _full_page(data: bytes, tags: TiffImagePlugin.ImageFileDirectory_v2) -> int:
     return 0
 
 
-def _plain_pixels(
+def _pixels(
     data: bytes, tags: TiffImagePlugin.ImageFileDirectory_v2, max_pixels: int, notes: list[str]
 ) -> tuple[np.ndarray, bytes, bool]:
-    """Pixels that Pillow reads, or else their samples; the profile; whether the colours were converted to sRGB."""
-    try:
-        with loaded(data, max_pixels, "TIFF") as image:
-            converted = image.mode in CONVERTED
-            return decoded(image, notes), b"" if converted else _tag_bytes(tags, _ICC, notes), converted
-    except UnidentifiedImageError:
-        array = samples(data, tags)
-    kind, count = tags.get(_PHOTOMETRIC), array.shape[2]
-    if kind not in (0, 1, 2) or (kind == 2) != (count >= 3) or count > 4:
+    """The pixels (h, w) or (h, w, 1 to 4); their profile; whether the colours were converted to sRGB."""
+    bits, kind, count = max(tags.get(_BITS, (1,))), tags.get(_PHOTOMETRIC), tags.get(_SAMPLES, 1)
+    # Of deep colour Pillow keeps the higher bytes only, and it mistakes some planes and floating-point numbers.
+    deep, planes = bits > 8 and kind in _COLOURS, kind in (0, 1) and count > 1 and tags.get(_PLANAR, 1) == 2
+    if not (deep or planes or tags.get(_FORMAT, (1,))[0] == 3):
+        with contextlib.suppress(UnidentifiedImageError), loaded(data, max_pixels, "TIFF") as image:
+            array, converted = decoded(image, notes), image.mode in CONVERTED
+            if array.dtype == np.uint16 and bits < 16:
+                array = ((array.astype(np.uint32) * 65535 + (2**bits - 1) // 2) // (2**bits - 1)).astype(np.uint16)
+            if array.dtype == np.uint16 and kind == 0:
+                array = 65535 - array  # white is zero; Pillow turns only 8-bit pictures round
+            return array, b"" if converted else _tag_bytes(data, _ICC, notes), converted
+    colours = 1 if kind in (0, 1) else 3
+    array = samples(data, tags)
+    if kind not in (0, 1, *_COLOURS) or count < colours or (colours == 1 and count > 2):
         raise ValueError(
             f"a TIFF of a kind that is not supported ({count} channels, photometric interpretation {kind})"
         )
     array = array if array.dtype == np.uint8 else supported(array, notes)
-    if count in (2, 4):
-        array = _straight_alpha(array, tags.get(_EXTRA, (0,))[0], notes)
-    return array, _tag_bytes(tags, _ICC, notes), False
+    array = _straight_alpha(array, colours, tags.get(_EXTRA, (2,) if kind == 2 else (0,)), notes)
+    if kind in _LAB:
+        notes.append("LAB colours are converted to sRGB")
+        return from_lab(array, signed=kind == 8), b"", True
+    if kind == 0:
+        array[..., 0] = np.iinfo(array.dtype).max - array[..., 0]
+    return array, _tag_bytes(data, _ICC, notes), False
 
 
 def _is_raw(data: bytes, tags: TiffImagePlugin.ImageFileDirectory_v2) -> bool:
@@ -142,28 +149,37 @@ def _is_raw(data: bytes, tags: TiffImagePlugin.ImageFileDirectory_v2) -> bool:
     return _DNG_VERSION in tags or data[:11] == _CR2 or (tags.get(_SUBFILE) == 1 and _SUB_DIRECTORIES in tags)
 
 
-def _straight_alpha(array: np.ndarray, kind: int, notes: list[str]) -> np.ndarray:
-    """TIFF's ExtraSamples: 0 is any channel (left out), 1 alpha that the colours are multiplied by, 2 plain alpha."""
-    if array.shape[2] in (1, 3) or kind == 2:
+def _straight_alpha(array: np.ndarray, colours: int, kinds: tuple[int, ...], notes: list[str]) -> np.ndarray:
+    """The colours, and alpha if there is some. `kinds`: of the other channels, 1 multiplied alpha, 2 plain, 0 none."""
+    extra = array.shape[2] - colours
+    place = next((i for i, kind in enumerate(kinds[:extra]) if kind in (1, 2)), None)
+    left = extra - (place is not None)
+    if left == 1:
+        ordinal = {2: "second", 3: "third", 4: "fourth"}.get(array.shape[2], "last")
+        notes.append(f"a {ordinal} channel that is not alpha is left out")
+    elif left:
+        notes.append(f"{left} channels that are not alpha are left out")
+    if place is None:
+        return array[..., :colours]
+    array = array[..., [*range(colours), colours + place]]
+    if kinds[place] == 2:
         return array
-    if kind != 1:
-        notes.append(f"a {'fourth' if array.shape[2] == 4 else 'second'} channel that is not alpha is left out")
-        return array[..., :-1]
     alpha, white = array[..., -1:].astype(np.float64), np.iinfo(array.dtype).max
     colour = np.divide(array[..., :-1] * float(white), alpha, out=np.zeros(array[..., :-1].shape), where=alpha > 0)
     return np.concatenate([np.rint(colour.clip(0, white)).astype(array.dtype), array[..., -1:]], axis=2)
 
 
-def _tag_bytes(tags: TiffImagePlugin.ImageFileDirectory_v2, tag: int, notes: list[str]) -> bytes:
-    value = tags.get(tag, b"")  # a tuple of numbers, or the bytes, or a tuple with the bytes, as the tag's type has it
-    parts = value if isinstance(value, tuple) else (value,)
-    if all(isinstance(part, bytes) for part in parts):
-        return b"".join(parts)
-    code = {1: "B", 3: "H", 4: "I"}.get(tags.tagtype.get(tag, 0))
-    if code is None or not all(isinstance(part, int) for part in parts) or (tag != _IPTC and code != "B"):
-        notes.append(f"the TIFF tag {tag} holds numbers where bytes belong: it is left out")
+def _tag_bytes(data: bytes, tag: int, notes: list[str]) -> bytes:
+    """What a tag of the first directory holds, as it is in the file: of a known number Pillow would keep the first."""
+    order = _order(data)
+    entry = dict(directory_entries(data, order)).get(tag)
+    if entry is None:
         return b""
-    return struct.pack(f"{tags._endian}{len(parts)}{code}", *parts)  # some programs call the bytes numbers
+    kind, count, place = struct.unpack_from(order + "HII", data, entry + 2)
+    size = count * {1: 1, 2: 1, 7: 1}.get(kind, 4 if kind == 4 and tag == _IPTC else 0)  # IPTC is often called numbers
+    if not size:
+        notes.append(f"the TIFF tag {tag} holds numbers where bytes belong: it is left out")
+    return data[entry + 8 : entry + 8 + size] if size <= 4 else data[place : place + size]
 
 
 def _exif_of(data: bytes, notes: list[str]) -> bytes:

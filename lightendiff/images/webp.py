@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from .decoding import as_picture, frames_note
+from .decoding import as_picture, first_notes
 from .formats import BY_NAME
 from .icc import as_colour, model_of
+from .mending import mended_webp
 from .picture import Picture
 from .pixels import loaded, metadata, saved
 
@@ -20,8 +21,8 @@ _MOST_CHUNKS = 10_000  # that are looked through
 def read(data: bytes, max_pixels: int) -> tuple[Picture, int]:
     """The first frame of a WebP file."""
     lossless = data[12:16] == b"VP8L" or (data[12:16] == b"VP8X" and has_chunk(data, b"VP8L"))
-    with loaded(data, max_pixels, "WEBP") as image:
-        return as_picture(image, "WEBP", frames_note(image), encoding={"lossless": lossless})
+    with loaded(data, max_pixels, "WEBP", mend=mended_webp) as image:
+        return as_picture(image, "WEBP", first_notes(image), encoding={"lossless": lossless})
 
 
 def write(array: np.ndarray, picture: Picture, quality: int | None, notes: list[str]) -> bytes:

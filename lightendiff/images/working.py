@@ -46,7 +46,7 @@ def working(pixels: np.ndarray, alpha: np.ndarray | None, profile: bytes) -> Wor
         given, back = space.to_srgb(seen), space.from_srgb
 
     def restored(light: np.ndarray) -> np.ndarray:
-        if np.array_equal(light, given):
+        if np.array_equal(light[:1], given[:1]) and np.array_equal(light, given):  # seldom, so look at a row first
             return pixels
         return light if back is None else back(light, seen)
 
@@ -227,7 +227,8 @@ def filled(pixels: np.ndarray, alpha: np.ndarray) -> np.ndarray:
     hidden = alpha == 0
     if not hidden.any() or hidden.all():
         return pixels
-    weight = alpha.astype(np.float32)[..., None] / np.iinfo(alpha.dtype).max
+    exact = alpha.dtype.kind == "u"
+    weight = alpha.astype(np.float32)[..., None] / (np.iinfo(alpha.dtype).max if exact else 1)
     levels = [(pixels * weight, weight)]
     while max(levels[-1][1].shape[:2]) > 1:
         levels.append(tuple(_halved(part) for part in levels[-1]))  # type: ignore[arg-type]
@@ -238,7 +239,7 @@ def filled(pixels: np.ndarray, alpha: np.ndarray) -> np.ndarray:
         coarse = colour.repeat(2, axis=0).repeat(2, axis=1)[:height, :width]
         mean = np.divide(total, weight, out=np.zeros_like(total), where=weight > 0)
         colour = share * mean + (1 - share) * coarse
-    return np.where(hidden[..., None], np.rint(colour), pixels).astype(pixels.dtype)
+    return np.where(hidden[..., None], np.rint(colour) if exact else colour, pixels).astype(pixels.dtype)
 
 
 def _halved(array: np.ndarray) -> np.ndarray:

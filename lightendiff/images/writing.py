@@ -9,7 +9,7 @@ import numpy as np
 
 from ..files.locations import RemotePath, located
 from ..files.storage import write_whole
-from .exif import fitted
+from .exif import fitted, with_resolution
 from .formats import BY_NAME, FORMATS, TABLE, Format, written_as
 from .icc import as_colour, model_of
 from .picture import ImageError, Picture, reason, shown
@@ -73,7 +73,7 @@ def _encode(picture: Picture, row: Format, quality: int | None, notes: list[str]
         alpha = None
     if 8 * pixels.itemsize > row.bits:
         notes.append(f"{row.title} holds {row.bits} bit: 16 bit is rounded")
-        pixels, alpha = _rounded(pixels), None if alpha is None else _rounded(alpha)
+        pixels, alpha = rounded(pixels), None if alpha is None else rounded(alpha)
     if alpha is not None and channels == 1 and 8 * pixels.itemsize > row.grey_bits:
         pixels = pixels.repeat(3, axis=2)  # few programs (not even our reader) take grey with alpha there
     array = pixels if alpha is None else np.concatenate([pixels, alpha[..., None]], axis=2)
@@ -81,6 +81,8 @@ def _encode(picture: Picture, row: Format, quality: int | None, notes: list[str]
         picture = replace(picture, icc_profile=as_colour(picture.icc_profile))
     _note_left_out(picture, row, notes)
     exif = fitted(picture.exif, width, height, srgb=picture.srgb) if picture.exif else b""
+    if picture.dpi and "dpi" not in row.holds and "exif" in row.holds:
+        exif = with_resolution(exif, picture.dpi)
     picture = replace(picture, exif=exif)
     if picture.format != row.name:
         picture = replace(picture, encoding={})
@@ -88,7 +90,7 @@ def _encode(picture: Picture, row: Format, quality: int | None, notes: list[str]
     return data
 
 
-def _rounded(array: np.ndarray) -> np.ndarray:
+def rounded(array: np.ndarray) -> np.ndarray:
     """16 bit as 8."""
     return ((array.astype(np.uint32) * 255 + 32767) // 65535).astype(np.uint8)
 

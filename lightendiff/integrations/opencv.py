@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
-from ..pipeline import LightenPipeline
-
-
-@lru_cache(maxsize=1)
-def _shipped() -> LightenPipeline:
-    return LightenPipeline.from_pretrained()
+from ..pipeline import LightenPipeline, shipped
+from ..runtime.conversion import swapped
 
 
 def lighten(bgr: np.ndarray, pipe: LightenPipeline | None = None, **options: Any) -> np.ndarray:
@@ -38,13 +33,9 @@ def lighten(bgr: np.ndarray, pipe: LightenPipeline | None = None, **options: Any
         ((48, 64, 3), dtype('uint8'), True)
     """
     if not isinstance(bgr, np.ndarray):
-        raise TypeError(f"bgr: expected a NumPy array, got {type(bgr).__name__}")
+        hint = ", which cv2.imread returns where it can't read a file" if bgr is None else ""
+        raise TypeError(f"bgr: expected a NumPy array, got {type(bgr).__name__}{hint}")
     if bgr.ndim not in (2, 3) or (bgr.ndim == 3 and bgr.shape[2] not in (3, 4)):
         raise ValueError(f"bgr: expected (h, w), (h, w, 3) or (h, w, 4), got {bgr.shape}")
-    pipe = _shipped() if pipe is None else pipe
-    if bgr.ndim == 2:
-        return pipe(bgr, **options)
-    restored = pipe(np.ascontiguousarray(bgr[..., 2::-1]), **options)
-    result = bgr.copy()
-    result[..., :3] = restored[..., ::-1]
-    return result
+    pipe = shipped() if pipe is None else pipe
+    return swapped(pipe(swapped(bgr), **options))

@@ -16,6 +16,7 @@ from torch import Tensor
 from ..models.presets import PRESETS, PresetName, build_autoencoder, build_unet
 from ..restorer import Restorer
 from ..runtime import memory
+from ..weights.folder import DECOMPOSITION
 
 try:
     from spandrel import MAIN_REGISTRY, Architecture, ArchSupport, ImageModelDescriptor, ModelTiling, StateDict
@@ -45,6 +46,8 @@ class LightenArchitecture(Architecture[Restorer]):
                 f"state_dict: expected the names and shapes of a preset ({', '.join(PRESETS)}), got others"
             )
         config = PRESETS[name]
+        if not any(tensor.startswith(DECOMPOSITION) for tensor in state_dict):
+            config = config.for_restoring
         return ImageModelDescriptor(
             Restorer(config).eval(),
             state_dict,
@@ -67,17 +70,20 @@ def install() -> None:
 
 
 def preset_of(state_dict: Mapping[str, Any]) -> PresetName | None:
-    """The preset whose tensors have exactly these names and shapes, or None."""
+    """The preset whose tensors, with the decomposition or stored without it, have exactly these names and shapes, or
+    None.
+    """
     if "unet.conv_in.weight" not in state_dict:  # most files, without the work below
         return None
     shapes = {name: tuple(getattr(tensor, "shape", ())) for name, tensor in state_dict.items()}
-    return next((name for name in PRESETS if _shapes(name) == shapes), None)
+    return next((name for name in PRESETS for whole in (True, False) if _shapes(name, whole) == shapes), None)
 
 
 @lru_cache
-def _shapes(name: PresetName) -> dict[str, tuple[int, ...]]:
+def _shapes(name: PresetName, whole: bool) -> dict[str, tuple[int, ...]]:
+    config = PRESETS[name] if whole else PRESETS[name].for_restoring
     with torch.device("meta"):
-        parts = {"model": build_autoencoder(PRESETS[name]), "unet": build_unet(PRESETS[name])}
+        parts = {"model": build_autoencoder(config), "unet": build_unet(config)}
     return {
         f"{part}.{tensor}": tuple(value.shape)
         for part, module in parts.items()

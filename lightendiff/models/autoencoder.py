@@ -37,7 +37,8 @@ class AutoencoderConfig:
         unet_channels: widths of the UNet's levels; each halves the latent once more.
         encoder_blocks, decoder_blocks: residual blocks a level (`paper` has a fixed number; leave empty).
         condition_features: features of the dark picture given to the UNet besides the latent (`lean` only).
-        retinex_width: width of the latent Retinex decomposition.
+        retinex_width: width of the latent Retinex decomposition; 0 for none, as in weights that nothing else is learned
+            from with one.
     """
 
     architecture: str
@@ -59,8 +60,10 @@ class Autoencoder(nn.Module, ABC):
 
     Attributes:
         encoder: module (image, mean) → (latent, skips).
-        retinex: module (b, c, h, w) → (reflectance, illumination), each (b, c, h, w).
+        retinex: module (b, c, h, w) → (reflectance, illumination), each (b, c, h, w), or None.
         decoder: module (latent, skips) → image (b, 3, 8h, 8w).
+        needs_decomposition: whether the unpaired regime learns from the decomposition, which is stored with the weights
+            only then: restoring never asks for it.
         exposure_control: whether `apply_tone_curve` works: whether a latent tells how bright a picture is.
         latent_of_black: with exposure control, the value that black has in a latent.
         preferred_dtype: precision of the networks where the device has it natively and no other is asked for.
@@ -69,7 +72,9 @@ class Autoencoder(nn.Module, ABC):
 
     encoder: nn.Module
     decoder: nn.Module
+    retinex: RetinexDecomposition | None
 
+    needs_decomposition: ClassVar[bool]
     exposure_control: ClassVar[bool]
     latent_of_black: ClassVar[float] = 0.0
     preferred_dtype: ClassVar[torch.dtype]
@@ -78,7 +83,8 @@ class Autoencoder(nn.Module, ABC):
     def __init__(self, config: AutoencoderConfig) -> None:
         super().__init__()
         # Initialised in this order, and registered in another: seeds and optimizer states of earlier runs rely on both.
-        retinex = RetinexDecomposition(config.latent_channels, config.retinex_width)
+        width = config.retinex_width
+        retinex = RetinexDecomposition(config.latent_channels, width) if width else None
         self.encoder = self.build_encoder(config)
         self.retinex = retinex
         self.decoder = self.build_decoder(config)
@@ -149,7 +155,12 @@ class Autoencoder(nn.Module, ABC):
         """
 
     def decompose(self, latent: Tensor) -> tuple[Tensor, Tensor]:
-        """Reflectance and illumination of a latent, each of the latent's shape, in [0, 1]."""
+        """Reflectance and illumination of a latent, each of the latent's shape, in [0, 1].
+
+        Raises ValueError where there is no decomposition.
+        """
+        if self.retinex is None:
+            raise ValueError("decompose: expected a network with a decomposition, got one of retinex_width 0")
         return self.retinex(latent)
 
     def decode(self, latent: Tensor, skips: Skips) -> Tensor:
@@ -179,7 +190,8 @@ class Autoencoder(nn.Module, ABC):
 
     def freeze_latent(self) -> None:
         """Stop training whatever determines latents and their decomposition: the space that a UNet works in."""
-        self.retinex.requires_grad_(False)
+        if self.retinex is not None:
+            self.retinex.requires_grad_(False)
 
 
 def mean_of(image: Tensor) -> Tensor:

@@ -80,7 +80,7 @@ _FIELDS: dict[str, Callable[[str, Any], Any]] = {
     "encoder_blocks": _integers(0, _BLOCKS, 0),
     "decoder_blocks": _integers(0, _BLOCKS, 0),
     "condition_features": _integer(0, _WIDTH),
-    "retinex_width": _integer(1, _WIDTH),
+    "retinex_width": _integer(0, _WIDTH),
     "unet_blocks": _integer(1, _BLOCKS),
     "unet_attention_levels": _integers(0, _LEVELS - 1, 0),
     "unet_norm_groups": _integer(1, _WIDTH),

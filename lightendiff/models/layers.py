@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -34,6 +36,33 @@ class LeakyConvs(nn.Sequential):
         for i, conv in enumerate(self):
             x = conv(x if i == 0 else leaky_relu(x))
         return x
+
+
+def keep_variance(module: nn.Module) -> None:
+    """Initialise a network's convolutions anew, so that features keep their size from layer to layer.
+
+    PyTorch's own initialisation shrinks them: another latent changed a new network's picture by 0.0001 of the picture's
+    deviation, and training never found it. With this it is 0.24.
+    """
+    for each in module.modules():
+        if isinstance(each, nn.Conv2d | nn.ConvTranspose2d):
+            _draw(each, 1.0)
+    for each in module.modules():
+        if isinstance(each, LeakyResidual):
+            _draw(each.shortcut, 0.5**0.5)  # a sum of two
+        elif isinstance(each, LeakyConvs):
+            for conv in list(each)[1:]:
+                _draw(conv, 2**0.5)  # LeakyReLU halves the variance before it
+
+
+def _draw(conv: nn.Module, gain: float) -> None:
+    assert isinstance(conv, nn.Conv2d | nn.ConvTranspose2d)
+    inputs: float = conv.in_channels * math.prod(conv.kernel_size)  # that an output sums over
+    if isinstance(conv, nn.ConvTranspose2d):
+        inputs /= math.prod(conv.stride)
+    nn.init.normal_(conv.weight, std=gain * inputs**-0.5)
+    if conv.bias is not None:
+        nn.init.zeros_(conv.bias)
 
 
 def conv3x3(in_channels: int, out_channels: int) -> nn.Conv2d:

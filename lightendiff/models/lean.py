@@ -155,6 +155,7 @@ class LeanAutoencoder(Autoencoder):
     encoder: LeanEncoder
     decoder: LeanDecoder
 
+    needs_decomposition = False  # a tone curve relights a thumbnail
     exposure_control = True
     latent_of_black = ENCODED_BLACK
     preferred_dtype = torch.bfloat16

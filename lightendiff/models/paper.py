@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from .autoencoder import FACTOR, Autoencoder, AutoencoderConfig, Skips
-from .layers import LeakyConvs, LeakyResidual, conv3x3, leaky_relu
+from .layers import LeakyConvs, LeakyResidual, conv3x3, keep_variance, leaky_relu
 
 
 class PaperEncoder(nn.Module):
@@ -27,6 +27,7 @@ class PaperEncoder(nn.Module):
         self.blocks = nn.ModuleList(LeakyResidual(a, b) for a, b in zip(inputs, channels, strict=True))
         self.downs = nn.ModuleList(nn.Conv2d(c, c, 3, stride=2, padding=1) for c in channels)
         self.to_latent = LeakyConvs(conv3x3(last, middle), conv3x3(middle, first), conv3x3(first, latent_channels))
+        keep_variance(self)
 
     def forward(self, image: Tensor, mean: Tensor | None = None) -> tuple[Tensor, Skips]:
         """Image (b, 3, h, w) in [0, 1] -> latent (b, c, h/8, w/8) in [0, 1] and the skips at ½, ¼, ⅛.
@@ -60,6 +61,7 @@ class PaperDecoder(nn.Module):
             for a, b in zip(deepest_first, (middle, first, first), strict=True)
         )
         self.head = LeakyConvs(conv3x3(first, first), nn.Conv2d(first, 3, 1))
+        keep_variance(self)
 
     def forward(self, latent: Tensor, skips: Skips) -> Tensor:
         """Latent (b, c, h/8, w/8) in [0, 1] and the encoder's skips -> image (b, 3, h, w), not clamped."""
@@ -79,6 +81,7 @@ class PaperAutoencoder(Autoencoder):
     encoder: PaperEncoder
     decoder: PaperDecoder
 
+    needs_decomposition = True
     exposure_control = False
     preferred_dtype = torch.float32  # published in it, and compared with what that gives
     first_and_last = (

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, Literal
 
 from ..diffusion.scheduler import DDIMScheduler
@@ -62,6 +62,11 @@ class RestorerConfig(AutoencoderConfig):
     def halo(self) -> int:
         """How far encoder and decoder see beyond a pixel, rounded up to multiples of `multiple`."""
         return self.autoencoder.halo(self)
+
+    @property
+    def for_restoring(self) -> RestorerConfig:
+        """The same without a decomposition that nothing asks for: that of stored weights."""
+        return self if self.autoencoder.needs_decomposition else replace(self, retinex_width=0)
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)

@@ -30,6 +30,7 @@ class UNet(nn.Module):
         norm_groups: groups of every GroupNorm.
         residual: whether what is predicted is the difference from the condition's first `latent_channels` channels.
         time_channels: width of the time embedding; 4·channels[0] if None. Its sinusoids have channels[0] entries.
+        sample_size: side, or (height, width), of what `DDIMPipeline` samples with it; None where nothing asks.
 
     Raises:
         ValueError: a width isn't a multiple of `norm_groups`, or a level index doesn't exist.
@@ -49,11 +50,13 @@ class UNet(nn.Module):
         norm_groups: int = 32,
         residual: bool = False,
         time_channels: int | None = None,
+        sample_size: int | tuple[int, int] | None = None,
     ) -> None:
         super().__init__()
         channels = tuple(channels)
         _check_arguments(channels, blocks_per_level, tuple(attention_levels), norm_groups)
         self.latent_channels = latent_channels
+        self.config = {"sample_size": sample_size, "in_channels": latent_channels}  # by diffusers' names
         self.residual = residual
         self.condition_channels = condition_channels
         self.multiple = 2 ** (len(channels) - 1)  # latent height and width are multiples of this
@@ -89,17 +92,18 @@ class UNet(nn.Module):
             nn.init.zeros_(self.conv_out.weight)
             nn.init.zeros_(self.conv_out.bias)  # type: ignore[arg-type]
 
-    def forward(self, x_t: Tensor, t: Tensor | int | float, condition: Tensor) -> Tensor:
+    def forward(self, x_t: Tensor, t: Tensor | int | float, condition: Tensor | None = None) -> Tensor:
         """Predict from one noise level per image.
 
         Args:
             x_t: noisy latents, (b, latent_channels, h, w); h and w are multiples of `self.multiple`.
             t: timesteps, (b,) or one for all; integer or float.
-            condition: (b, condition_channels, h, w).
+            condition: (b, condition_channels, h, w); None where there are no such channels.
 
         Returns:
             The prediction, shaped like `x_t` (in autocast's dtype where autocast is on).
         """
+        condition = x_t[:, :0] if condition is None else condition
         self._check_inputs(x_t, condition)
         # SiLU once here: every block would apply it to the same embedding
         embedding = F.silu(self.time_embedding(t, x_t))

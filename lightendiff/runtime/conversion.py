@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,10 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from ..images.working import working
+from ..images.picture import Picture
+from ..images.pil import as_pil
+from ..images.reading import read_picture
+from ..images.working import filled, working
 
 OVERSHOOT = 1e-5  # what rounding may carry a float pixel beyond [0, 1], through a colour space and back for example
 
@@ -31,54 +35,91 @@ class Pixels:
 
 
 def as_pixels(image: object, name: str) -> Pixels:
-    """A PIL image, NumPy array or tensor as the pipeline takes them; `name` is what errors call it."""
+    """A file, PIL image, NumPy array or tensor as the pipeline takes them; `name` is what errors call it."""
     if isinstance(image, Tensor):
-        picture = _from_tensor(image, name)
-    elif isinstance(image, np.ndarray):
-        picture = _from_array(image, name)
-    elif isinstance(image, Image.Image):
-        picture = _from_pil(image, name)
-    else:
-        raise TypeError(
-            f"{name}: expected a PIL image, a NumPy array or a torch tensor (or a list of those), "
-            f"got {type(image).__name__}"
-        )
-    if picture.pixels.is_floating_point():
-        low, high = (bound.item() for bound in picture.pixels.aminmax())
-        if not (low >= -OVERSHOOT and high <= 1 + OVERSHOOT):  # NaN isn't, either
-            got = f"values from {low:.6g} to {high:.6g}" if low == low else "NaN"
-            raise ValueError(f"{name}: expected float values in [0, 1], got {got}")
-    return picture
+        return _from_tensor(image, name)
+    if isinstance(image, np.ndarray):
+        return _from_array(image, name)
+    if isinstance(image, Image.Image):
+        return _from_pil(image, name)
+    if isinstance(image, Picture):
+        return _from_picture(image, name)
+    if isinstance(image, (str, os.PathLike)):
+        picture = _from_picture(read_picture(image), name)
+        return Pixels(picture.pixels, lambda output: as_pil(picture.back(output)))
+    expected = f"{name}: expected a PIL image, a NumPy array, a torch tensor or a path (or a list of those)"
+    if image is None:
+        raise TypeError(f"{expected}, got None, which cv2.imread returns where it can't read a file")
+    raise TypeError(f"{expected}, got {type(image).__name__}")
 
 
 def _from_tensor(image: Tensor, name: str) -> Pixels:
     shape, kind = image.shape, type(image)
     if image.dtype not in (*_WHITE, *_FLOATS):
         raise TypeError(f"{name}: expected a tensor of uint8, uint16 or floats, got {image.dtype}")
-    if image.ndim not in (3, 4) or shape[-3] not in (1, 3):
-        raise ValueError(f"{name}: expected a tensor (3, h, w), (1, h, w) or (b, 3 or 1, h, w), got {tuple(shape)}")
+    if image.ndim not in (3, 4) or shape[-3] not in (1, 2, 3, 4):
+        hint = "; channels come first in a tensor" if image.ndim in (3, 4) and shape[-1] in (1, 3, 4) else ""
+        raise ValueError(
+            f"{name}: expected a tensor (c, h, w) or (b, c, h, w), c from 1 (grey) to 4 (RGBA), "
+            f"got {tuple(shape)}{hint}"
+        )
     if image.numel() == 0:
         raise ValueError(f"{name}: expected at least one pixel, got a tensor {tuple(shape)}")
-    pixels = image.detach().as_subclass(Tensor)
-    return Pixels(pixels.reshape(-1, *shape[-3:]), lambda output: output.reshape(shape).as_subclass(kind))
+    colour, whole = _split(image.detach().as_subclass(Tensor).reshape(-1, *shape[-3:]), name)
+    return Pixels(colour, lambda output: whole(output).reshape(shape).as_subclass(kind))
 
 
 def _from_array(image: np.ndarray, name: str) -> Pixels:
     shape, dtype = image.shape, image.dtype
     if dtype.newbyteorder("=") not in _ARRAY_DTYPES:
         raise TypeError(f"{name}: expected an array of uint8, uint16, float16, float32 or float64, got {dtype}")
-    if image.ndim not in (2, 3) or (image.ndim == 3 and shape[2] not in (1, 3)):
-        raise ValueError(f"{name}: expected an array (h, w), (h, w, 1) or (h, w, 3), got {shape}")
+    if image.ndim not in (2, 3) or (image.ndim == 3 and shape[2] not in (1, 2, 3, 4)):
+        hint = "; channels come last in an array" if image.ndim == 3 and shape[0] in (1, 3, 4) else ""
+        hint = "; give a list for several" if image.ndim == 4 else hint
+        raise ValueError(
+            f"{name}: expected an array (h, w) or (h, w, c), c from 1 (grey) to 4 (RGBA), got {shape}{hint}"
+        )
     if image.size == 0:
         raise ValueError(f"{name}: expected at least one pixel, got an array {shape}")
     # torch takes neither foreign byte orders nor negative strides, and warns of read-only memory
     plain = np.require(image, dtype.newbyteorder("="), ["C", "W", "E"])
-    pixels = torch.from_numpy(plain.reshape(*shape[:2], -1)).permute(2, 0, 1)[None]
+    colour, whole = _split(torch.from_numpy(plain.reshape(*shape[:2], -1)).permute(2, 0, 1)[None], name)
 
     def back(output: Tensor) -> np.ndarray:
-        return np.ascontiguousarray(output[0].permute(1, 2, 0).numpy(), dtype).reshape(shape)
+        return np.ascontiguousarray(whole(output)[0].permute(1, 2, 0).numpy(), dtype).reshape(shape)
 
-    return Pixels(pixels, back)
+    return Pixels(colour, back)
+
+
+def _split(pixels: Tensor, name: str) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
+    """The colours of pixels (b, c, h, w), and what adds their alpha, if there is one, to others in their place.
+
+    What lies behind alpha 0 is replaced by what continues the rest.
+    """
+    if pixels.is_floating_point():
+        low, high = (bound.item() for bound in pixels.aminmax())
+        if not (low >= -OVERSHOOT and high <= 1 + OVERSHOOT):  # NaN isn't, either
+            got = f"values from {low:.6g} to {high:.6g}" if low == low else "NaN"
+            raise ValueError(f"{name}: expected float values in [0, 1], got {got}")
+    if pixels.shape[1] in (1, 3):
+        return pixels, lambda output: output
+    colours = torch.empty_like(pixels[:, :-1])
+    for target, each in zip(colours, pixels, strict=True):
+        plain = (each.float() if each.is_floating_point() else each).permute(1, 2, 0).cpu().numpy()
+        target.copy_(torch.from_numpy(filled(plain[..., :-1], plain[..., -1])).permute(2, 0, 1))
+
+    def whole(output: Tensor) -> Tensor:
+        result = torch.empty_like(pixels)
+        result[:, :-1], result[:, -1:] = output, pixels[:, -1:]
+        return result
+
+    return colours, whole
+
+
+def _from_picture(picture: Picture, name: str) -> Pixels:
+    work = working(picture.pixels, picture.alpha, picture.icc_profile)
+    given = _from_array(work.given, name)
+    return Pixels(given.pixels, lambda output: replace(picture, pixels=work.back(given.back(output))))
 
 
 def _from_pil(image: Image.Image, name: str) -> Pixels:
@@ -118,6 +159,11 @@ def _from_pil(image: Image.Image, name: str) -> Pixels:
         return restored
 
     return Pixels(picture.pixels, back)
+
+
+def swapped(array: np.ndarray) -> np.ndarray:
+    """RGB as BGR and back: (h, w, 3 or 4) as a copy with its first and third channel exchanged; (h, w) as it is."""
+    return array if array.ndim == 2 else np.take(array, [2, 1, 0, 3][: array.shape[2]], axis=2)
 
 
 def to_unit(pixels: Tensor, device: torch.device) -> Tensor:

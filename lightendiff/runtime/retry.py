@@ -15,6 +15,7 @@ from torch import Tensor
 
 from ..diffusion.options import Sampling
 from ..diffusion.sampling import Callback as StepCallback
+from ..progress import Progress
 from ..restorer import Adjust, Restorer
 from ..tiling import smallest_side
 from . import compile as compilation
@@ -29,6 +30,7 @@ def restore(
     *,
     adjust: Adjust | None = None,
     callback: StepCallback | None = None,
+    progress: Progress | None = None,
 ) -> Tensor:
     """`restorer(dark, sampling, generator=generators, tile=tile, …)`, if need be in another way.
 
@@ -39,7 +41,7 @@ def restore(
         restorer: not changed, except that its networks stay uncompiled once that failed.
         dark: (b, 3, h, w) on its device.
         generators: one per picture.
-        tile, sampling, adjust, callback: as the restorer's.
+        tile, sampling, adjust, callback, progress: as the restorer's; each attempt counts from the beginning.
 
     Returns:
         (b, 3, h, w) float32, finite, on the device of `dark`.
@@ -49,12 +51,13 @@ def restore(
     """
     output: Tensor
     device, asked = dark.device, tile
+    told = {"adjust": adjust, "callback": callback, "progress": progress}
     states = [generator.get_state() for generator in generators]
     while True:
         for generator, state in zip(generators, states, strict=True):
             generator.set_state(state)
         try:
-            output = restorer(dark, sampling, generator=list(generators), tile=tile, adjust=adjust, callback=callback)
+            output = restorer(dark, sampling, generator=list(generators), tile=tile, **told)
         except (RuntimeError, MemoryError) as error:
             if compilation.failed(error):
                 compilation.undo(restorer)

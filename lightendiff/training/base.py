@@ -24,8 +24,10 @@ from ..models.presets import PRESETS, PresetName, RestorerConfig
 from ..pipeline import SHIPPED_WEIGHTS
 from ..restorer import Restorer
 from ..runtime.devices import has_native_bfloat16
+from ..weights.folder import DECOMPOSITION
 from ..weights.load import load
 from .optimizer import Muon, split_parameters
+from .perceptual import PerceptualLoss
 
 Batch = dict[str, Any]
 
@@ -52,6 +54,7 @@ class RestorationTraining(lightning.LightningModule):
         seed: of augmentation, noise and timesteps; None for that of `seed_everything`.
         sensor: ranges of the sensor model that darkens normal-light pictures.
         augmentation: what else happens to pairs.
+        perceptual_loss: of rendered pictures, beside the image loss; null for none.
     """
 
     def __init__(
@@ -69,25 +72,28 @@ class RestorationTraining(lightning.LightningModule):
         seed: int | None = None,
         sensor: SensorModel | None = None,
         augmentation: Augmentation | None = None,
+        perceptual_loss: PerceptualLoss | None = None,
     ) -> None:
         super().__init__()
         if optimizer not in ("muon", "adamw"):
             raise ValueError(f"optimizer: expected 'muon' or 'adamw', got {optimizer!r}")
         if preset not in PRESETS:
             raise ValueError(f"preset: expected one of {sorted(PRESETS)}, got {preset!r}")
-        given: dict[str, Any] = {"num_inference_steps": num_inference_steps, "start_timestep": start_timestep}
+        sampling: dict[str, Any] = {"num_inference_steps": num_inference_steps, "start_timestep": start_timestep}
         if isinstance(network, Mapping):  # as a checkpoint holds it
             network = RestorerConfig.from_dict(network)
         config = PRESETS[preset] if network is None else network
-        self.restorer = Restorer(replace(config, **{k: v for k, v in given.items() if v is not None}))
+        self.restorer = Restorer(replace(config, **{k: v for k, v in sampling.items() if v is not None}))
         # What `load_from_checkpoint` makes the module with: plain values, which unpickle without running any code.
         stored = None if network is None else json.loads(json.dumps(network.to_dict()))
-        self.save_hyperparameters({"preset": preset, "network": stored, **given}, logger=False)
+        self.save_hyperparameters({"preset": preset, "network": stored, **sampling}, logger=False)
         if init_from == "default":
             init_from = str(SHIPPED_WEIGHTS)
         if init_from is not None:
             try:
-                self.restorer.load_state_dict(load(init_from).state_dict())
+                given, own = load(init_from).state_dict(), self.restorer.state_dict()
+                anew = {name: tensor for name, tensor in own.items() if name.startswith(DECOMPOSITION)}
+                self.restorer.load_state_dict({**anew, **given})  # weights for restoring have no decomposition
             except RuntimeError as error:  # which lists hundreds of names
                 raise ValueError(f"init_from: {init_from} isn't of the architecture of preset {preset!r}") from error
         self.restorer.to(memory_format=torch.channels_last)
@@ -95,6 +101,7 @@ class RestorationTraining(lightning.LightningModule):
         self.learning_rate, self.final_learning_rate = learning_rate, final_learning_rate
         self.warmup_steps, self.weight_decay, self.optimizer = warmup_steps, weight_decay, optimizer
         self.seed = global_seed() if seed is None else seed
+        self.perceptual_loss = perceptual_loss
         self.init_from = init_from
         self.figures: dict[str, Tensor] = {}  # of the last step, beside its losses
 

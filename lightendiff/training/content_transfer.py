@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..evaluation.metrics import psnr
 from ..tone import SHOULDER, roll_off
 from .base import Batch, RestorationTraining
 from .losses import ImageLoss, RetinexLoss, decomposition_figures
@@ -50,6 +51,8 @@ class ContentTransfer(RestorationTraining):
         image = model.decode(latent, skips)
         with self.full_precision():
             losses = {"content": self.image_loss(image.float(), target)}
+            if self.perceptual_loss is not None:
+                losses["perceptual"] = self.perceptual_loss(image.float(), target)
             if self.retinex_loss.weight > 0:
                 latents = [dark_latent.float(), latent.float()]
                 begin = self.retinex_loss.shapes_latent_from
@@ -57,8 +60,25 @@ class ContentTransfer(RestorationTraining):
                     latents = [z.detach() for z in latents]
                 parts = [model.decompose(z) for z in latents]
                 losses["retinex"] = self.retinex_loss(latents, parts)
-                self.figures = decomposition_figures(latents, parts)
+                brighter = (target - batch["dark"]).mean(dim=(1, 2, 3)).sign()
+                self.figures = decomposition_figures(latents, parts, brighter)
         return losses
+
+    def validation_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> dict[str, Any]:
+        """Beside the figures of all stages `psnr_own_latent`, of the dark picture rendered at its own latent: near
+        `psnr` where the decoder makes no use of latents.
+        """
+        shown = super().validation_step(batch, batch_idx, dataloader_idx)
+        own, reference = self.restorer.transfer(shown["dark"], shown["dark"]), shown["reference"]
+        with self.full_precision():
+            self.log(
+                f"{shown['set']}/psnr_own_latent",
+                psnr(own, reference).mean().clamp(max=100.0),
+                add_dataloader_idx=False,
+                batch_size=1,
+                sync_dist=True,
+            )
+        return shown
 
     def restore(self, dark: Tensor, reference: Tensor, generator: torch.Generator) -> Tensor:
         """The dark picture's content at the reference's own exposure: an upper bound for stage 2."""

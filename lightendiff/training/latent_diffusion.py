@@ -30,9 +30,10 @@ class LatentDiffusion(RestorationTraining):
     it defines the space in which the UNet works.
 
     Args:
-        regime: `paired` learns from the references' latents; `unpaired` (LightenDiffusion, eq. 9) from the reflectance
-            of a dark picture under the illumination of an unrelated normal-light one, with its self-constrained
-            consistency loss.
+        regime: `paired` learns from references. `unpaired` learns from dark and normal-light pictures of different
+            scenes: by pseudo-pairs, as from references, where the latent is a thumbnail; with a learned latent
+            (LightenDiffusion, eq. 9) from the reflectance of the dark picture under the illumination of the
+            normal-light one, with the self-constrained consistency loss.
         joint_from_step: step at which the joint phase begins; None for never (the paper's way).
         rollout_steps: each step of the joint phase samples as inference does, in a number of steps that is drawn from
             this list; repeat one to favour it.
@@ -43,7 +44,7 @@ class LatentDiffusion(RestorationTraining):
         reexpose_probability: how many pictures of the joint phase are relit.
         image_loss: of the rendered picture, in the joint phase.
         latent_loss: of the sampled latent, in the joint phase.
-        consistency_loss: of the unpaired regime's sampled latent.
+        consistency_loss: of the sampled latent where a reflectance under another illumination is the target.
         base: see `RestorationTraining`.
     """
 
@@ -63,8 +64,10 @@ class LatentDiffusion(RestorationTraining):
         super().__init__(**base)
         if regime not in ("paired", "unpaired"):
             raise ValueError(f"regime: expected 'paired' or 'unpaired', got {regime!r}")
-        if regime == "unpaired" and joint_from_step is not None:
-            raise ValueError("joint_from_step: image losses need pairs; the unpaired regime takes null")
+        self.relights = regime == "unpaired" and self.restorer.model.needs_decomposition
+        self.augment.pseudo_pairs = regime == "unpaired" and not self.relights
+        if self.relights and joint_from_step is not None:
+            raise ValueError(f"joint_from_step: image losses need pairs; expected null, got {joint_from_step}")
         self.regime, self.joint_from_step, self.rollout_steps = regime, joint_from_step, list(rollout_steps)
         grid = self.restorer.config.multiple
         if detail is not None and any(side < 1 or side % grid for side in detail):
@@ -85,16 +88,18 @@ class LatentDiffusion(RestorationTraining):
 
     def losses(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
         model = self.restorer.model
+        if self.regime == "paired" and "paired" in batch:
+            raise ValueError("regime: expected 'unpaired' for dark and normal-light pictures of different scenes")
         with torch.no_grad():
             latent = model.latent(batch["dark"]).float()
             target_latent = self.target_latent(latent, batch["target"])
-            if self.regime == "unpaired":
+            if self.relights:
                 self.figures = self.decomposition_figures(latent, batch["target"])
         condition = model.condition(batch["dark"], latent, batch["mean"])
         if self.joint:
             return self.rollout_losses(batch, latent, condition, target_latent, generator)
         losses = {"diffusion": self.diffusion_loss(target_latent, condition, generator)}
-        if self.regime == "unpaired":
+        if self.relights:
             losses["consistency"] = self.inconsistency(latent, condition, generator)
         return losses
 
@@ -102,7 +107,7 @@ class LatentDiffusion(RestorationTraining):
         """The latent to be sampled, in [0, 1]."""
         model = self.restorer.model
         target_latent = model.latent(target)
-        if self.regime == "paired":
+        if not self.relights:
             return target_latent.float()
         reflectance, _ = model.decompose(latent)
         _, illumination = model.decompose(target_latent)
@@ -143,6 +148,8 @@ class LatentDiffusion(RestorationTraining):
             if self.restorer.config.input_colours:  # both, so that the network isn't asked for what it doesn't decide
                 image, target = correct(dark, image), correct(dark, target)
             losses["image"] = self.image_loss(image, target)
+            if self.perceptual_loss is not None:
+                losses["perceptual"] = self.perceptual_loss(image, target)
         return losses
 
     def rollout(self, latent: Tensor, condition: Tensor, generator: torch.Generator) -> Tensor:
@@ -195,12 +202,15 @@ class LatentDiffusion(RestorationTraining):
         """Those of `losses.decomposition_figures`; ValueError for a decomposition that no target can be made with."""
         model = self.restorer.model
         latents = [latent, model.latent(target).float()]
-        figures = decomposition_figures(latents, [model.decompose(each) for each in latents])
-        for name in ("latent_std", "reflectance_std"):
-            if not figures[name] >= LEAST_DEVIATION:
+        parts = [model.decompose(each) for each in latents]
+        figures = decomposition_figures(latents, parts)
+        deviations = {name: figures[name] for name in ("latent_std", "reflectance_std")}
+        deviations["illumination_std"] = torch.cat([light for _, light in parts]).std()
+        for name, deviation in deviations.items():
+            if not deviation >= LEAST_DEVIATION:
                 raise ValueError(
                     f"init_from: expected a decomposition with {name} of at least {LEAST_DEVIATION}, got "
-                    f"{float(figures[name]):.2g} from {self.init_from}, with which the unpaired regime has no target"
+                    f"{float(deviation):.2g} from {self.init_from}, with which the unpaired regime has no target"
                 )
         return figures
 

@@ -170,8 +170,11 @@ def _smoothness(reflectance: Tensor, illumination: Tensor) -> Tensor:
     return total
 
 
-def decomposition_figures(latents: list[Tensor], parts: list[tuple[Tensor, Tensor]]) -> dict[str, Tensor]:
-    """What tells a decomposition from a degenerate one, of a dark picture and then a bright one.
+def decomposition_figures(
+    latents: list[Tensor], parts: list[tuple[Tensor, Tensor]], brighter: Tensor | float = 1.0
+) -> dict[str, Tensor]:
+    """What tells a decomposition from a degenerate one, of a dark picture and then a bright one; `brighter` (b,) is -1
+    where it's the other way round.
 
     `latent_std` and `reflectance_std`: the smaller of both pictures' standard deviations over positions, near 0 for
     a constant latent or a saturated reflectance; `illumination_gain`: mean L of the bright one minus that of the dark.
@@ -184,5 +187,5 @@ def decomposition_figures(latents: list[Tensor], parts: list[tuple[Tensor, Tenso
     return {
         "latent_std": deviation(latents),
         "reflectance_std": deviation([dark_r, bright_r]),
-        "illumination_gain": (bright_l.mean() - dark_l.mean()).detach(),
+        "illumination_gain": (brighter * (bright_l - dark_l).detach().mean(dim=(1, 2, 3))).mean(),
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import lightning
@@ -40,16 +41,16 @@ class RunProgress(TQDMProgressBar):
 
     def on_validation_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         super().on_validation_end(trainer, pl_module)
-        if not trainer.sanity_checking and (line := validation_line(trainer)):
+        if not trainer.sanity_checking and (line := validation_line(trainer.global_step, trainer.callback_metrics)):
             self.print(line)
 
 
-def validation_line(trainer: lightning.Trainer) -> str:
+def validation_line(step: int, metrics: Mapping[str, Any]) -> str:
     """`step 400: lol_val psnr 20.31, ssim 0.821, …; brackets_val …`, or nothing where nothing is validated."""
     sets: dict[str, list[str]] = {}
-    for name, value in trainer.callback_metrics.items():
+    for name, value in metrics.items():
         prefix, _, figure = name.partition("/")
-        if prefix != "train" and figure:
+        if prefix != "train" and not prefix.startswith("lr-") and figure:
             sets.setdefault(prefix, []).append(f"{figure} {float(value):.{3 if figure == 'ssim' else 2}f}")
     parts = [f"{name} {', '.join(figures)}" for name, figures in sets.items()]
-    return f"step {trainer.global_step}: {'; '.join(parts)}" if parts else ""
+    return f"step {step}: {'; '.join(parts)}" if parts else ""

@@ -7,14 +7,20 @@ import re
 from collections.abc import Iterator
 from contextlib import suppress
 from fractions import Fraction
+from pathlib import Path
 from typing import Any
 
 from .clock import Clock, packets
-from .frames import Source, av, is_cover
+from .frames import Source, av, is_cover, opened
 
 _STALE = ("encoder", "bps", "number_of_bytes", "number_of_frames", "duration", "rotate", "_statistics")  # tags
 _BRANDS = ("encoder", "major_brand", "minor_version", "compatible_brands")
 _TECHNICAL = (*_STALE, "handler_name", "vendor_id", "language", "alpha_mode", "stereo_mode", "filename", "mimetype")
+_PICTURES = {"mjpeg": ("image/jpeg", "jpg"), "png": ("image/png", "png"), "bmp": ("image/bmp", "bmp")}  # as covers
+_MACINTOSH = {  # languages that MOV knows by their other code of ISO 639-2
+    "deu": "ger", "nld": "dut", "isl": "ice", "zho": "chi", "ell": "gre", "sqi": "alb", "fas": "per", "fre": "fra",
+    "hye": "arm", "ron": "rum", "ces": "cze", "slk": "slo", "msa": "may", "cym": "wel", "eus": "baq", "kat": "geo",
+}  # fmt: skip
 MOVIES = ("mp4", "mov")  # formats that write edit lists and timecode tracks
 _PREROLL = 2  # packets before the cut that a decoder of sound needs, and that an edit list hides
 _PLAIN_TAGS = {  # those that MP4 and MOV have places for of their own
@@ -94,8 +100,27 @@ def copied_packets(given: Any, indices: set[int], format: str) -> Iterator[Any]:
             yield each
 
 
-def tags(stream: Any) -> dict[str, str]:
-    return {key: value for key, value in stream.metadata.items() if not key.lower().startswith(_STALE)}
+def is_attached(stream: Any, format: str) -> bool:
+    """Whether a stream is a cover, of which a format makes an attachment."""
+    return format == "matroska" and is_cover(stream) and stream.codec_context.name in _PICTURES
+
+
+def attachment(path: Path, stream: Any) -> tuple[str, str, bytes]:
+    """Name, kind and content of a cover that becomes an attachment."""
+    with opened(path) as given:
+        packet = next(each for each in given.demux(given.streams[stream.index]) if each.size)
+        mimetype, suffix = _PICTURES[stream.codec_context.name]
+        return stream.metadata.get("filename", f"cover.{suffix}"), mimetype, bytes(packet)
+
+
+def tags(stream: Any, format: str) -> dict[str, str]:
+    """A stream's tags, as a format that has other names for them gets them."""
+    own = {key: value for key, value in stream.metadata.items() if not key.lower().startswith(_STALE)}
+    if format in MOVIES and own.get("title"):  # players show the handler's name, and no title is stored
+        own["handler_name"] = own["title"]
+    if format == "mov" and "language" in own:
+        own["language"] = _MACINTOSH.get(own["language"], own["language"])
+    return own
 
 
 def file_tags(given: Any) -> dict[str, str]:
@@ -139,10 +164,30 @@ def lost_tags(given: Any, written: Any) -> list[str]:
     return notes
 
 
+def lost_labels(given: Any, written: Any, left_out: set[int]) -> list[str]:
+    """Notes on the titles and languages of streams that those of the file that was written don't have."""
+    notes = []
+    for kind in ("video", "audio", "subtitles"):
+        kept = [each for each in getattr(given.streams, kind) if each.index not in left_out and not is_cover(each)]
+        copies = [each for each in getattr(written.streams, kind) if not is_cover(each)]
+        if len(kept) != len(copies):  # what isn't copied is told elsewhere
+            continue
+        for own, copy in zip(kept, copies, strict=True):
+            title, language = own.metadata.get("title"), own.metadata.get("language", "und")
+            if title and title not in (copy.metadata.get("title"), copy.metadata.get("handler_name")):
+                notes.append(f"the title of {named(own)} isn't kept: {title}")
+            found = copy.metadata.get("language", "und")
+            if language != found and _MACINTOSH.get(language) != found:
+                notes.append(f"the language of {named(own)} isn't kept: {language}")
+    return notes
+
+
 def _holds(format: str, stream: Any) -> bool:
     """Whether a container can hold a stream as it is, which only a trial can tell."""
     if format in MOVIES and stream.type == "data" and not _is_telemetry(stream):
         return False  # FFmpeg would take any data for a GoPro's
+    if is_cover(stream) and format not in ("mp4", "matroska"):
+        return False  # FFmpeg would leave it out, or make a film of it
     with suppress(ValueError, av.error.FFmpegError), av.open(io.BytesIO(), "w", format=format) as trial:
         trial.add_stream_from_template(stream)
         trial.start_encoding()

@@ -22,6 +22,7 @@ from ..models.autoencoder import Autoencoder
 from ..restorer import Adjust
 from ..tone import BLACK, GAMMA, exposed
 
+SMOOTHING = 1.0  # seconds, where nobody says
 GRID = 8  # cells to a side in which frames are compared: coarse, so that motion makes little difference
 # Mean difference of the cells' log tones from which a frame is another scene. Measured on darkened photos, -3 to -7
 # stops: different ones 0.34 to 0.72; pans by a twelfth of the width from frame to frame 0.03 to 0.26; a stop more

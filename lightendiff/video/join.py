@@ -98,6 +98,7 @@ class Joint:
         written: Any
         with av.open(trial, metadata_errors="replace") as written, opened(self.source.path) as given:
             self.notes += copies.lost_tags(given, written)
+            self.notes += copies.lost_labels(given, written, self.left_out)
             first = next(written.decode(video=0))
             self.kept = worth_keeping(first) | ({"A53_CC"} if encoder == "libx264" else set())
             if self.look.aspect not in (None, 1, written.streams.video[0].sample_aspect_ratio):
@@ -171,8 +172,11 @@ class Joint:
                 if stream.index in self.left_out:
                     notes.append(copies.not_copied(stream, self.format))
                     continue
+                if copies.is_attached(stream, self.format):
+                    out.add_attachment(*copies.attachment(self.source.path, stream))
+                    continue
                 copied[stream.index] = copy = out.add_stream_from_template(stream)
-                copy.metadata.update(copies.tags(stream))
+                copy.metadata.update(copies.tags(stream, self.format))
                 copy.disposition = stream.disposition
             out.metadata.update(copies.file_tags(given))
             if chapters := copies.shifted_chapters(given):
@@ -199,7 +203,7 @@ class Joint:
         video.codec_context.framerate = self.source.rate
         self.look.tag(video.codec_context)
         video.disposition = own.disposition
-        video.metadata.update(copies.tags(own))
+        video.metadata.update(copies.tags(own, self.format))
         if (code := copies.timecode(given)) is not None:
             video.metadata["timecode"] = code
         if "yuva" in self.look.pixel_format:

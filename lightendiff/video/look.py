@@ -67,7 +67,7 @@ class Look:
             matrix=matrix,
             range=_LIMITED if _is_rgb(own) else _range(frame),
             tags=(
-                frame.color_range,
+                _LIMITED if _is_rgb(own) else frame.color_range,
                 frame.color_primaries,
                 frame.color_trc,
                 matrix if _is_rgb(own) else frame.colorspace,

@@ -20,7 +20,8 @@ from ..files.locks import only_one
 from ..images import shown
 from ..limits import MAX_FRAME, check_memory
 from ..pipeline import BoundPipeline, LightenPipeline
-from .deflicker import Deflicker
+from ..progress import Progress as FrameProgress
+from .deflicker import SMOOTHING, Deflicker
 from .frames import Source, av, in_one_line
 from .join import Joint
 from .look import Look, pixels_of
@@ -29,7 +30,6 @@ from .segments import Parts
 from .side_data import side_data
 from .watch import Watch
 
-SMOOTHING = 1.0  # seconds
 _HELD = 20  # frames, of up to 3 bytes a pixel: those that others refer to, and those of its threads
 
 Progress = Callable[[int, int | None], object]
@@ -73,6 +73,7 @@ def restore_video(
     resume: bool = False,
     max_pixels: int = MAX_FRAME,
     progress: Progress | None = None,
+    frame_progress: FrameProgress | None = None,
 ) -> VideoSummary:
     """Restore a video file.
 
@@ -93,20 +94,28 @@ def restore_video(
         max_pixels: of a frame; videos with larger ones are refused before anything is decoded.
         progress: called as (frames done, frames in all, or None where that isn't known) after each frame; the second is
             what the file says, which may be an estimate.
+        frame_progress: called with the share of the frame in work that is done, as `progress` of the pipeline's call.
 
     Raises:
         OSError: the source is missing or unreadable, or the target can't be written, by another run's being at it
             for example.
         ValueError: the source is no video; the target is the source, a folder, or of another kind; an option is out of
             its range; there is something to resume, but it comes from another call. The message is one line.
-        KeyboardInterrupt: passed on. Frames that are restored by then aren't lost.
+        KeyboardInterrupt: passed on, as is what `progress` or `frame_progress` raises, `lightendiff.Stopped` for
+            example. Frames that are restored by then aren't lost.
     """
     start = time.perf_counter()
     source, target = Path(source), Path(target)
     _check_target(target)
     if not smoothing >= 0:
         raise ValueError(f"smoothing: expected seconds from 0 up, got {smoothing}")
-    bound = pipe.bind(num_inference_steps=num_inference_steps, strength=strength, exposure=exposure, seed=seed)
+    bound = pipe.bind(
+        num_inference_steps=num_inference_steps,
+        strength=strength,
+        exposure=exposure,
+        seed=seed,
+        progress=frame_progress,
+    )
     video = Source(source, max_pixels)
     try:
         _check_memory(video, bound)

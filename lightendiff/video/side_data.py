@@ -49,6 +49,8 @@ def worth_keeping(frame: Any) -> set[str]:
     found = side_data(frame)
     if found.get("SEI_UNREGISTERED", b"")[:16].hex() in _ENCODERS:
         del found["SEI_UNREGISTERED"]
+    if not any(found.get("PANSCAN", b"")[12:]):  # every MPEG-2 frame has one that pans nowhere
+        found.pop("PANSCAN", None)
     return found.keys() & _NAMES.keys()
 
 

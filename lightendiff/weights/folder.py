@@ -27,6 +27,7 @@ CONFIG_NAME = "config.json"
 WEIGHTS_NAME = "model.safetensors"
 _STORED = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 LIGHTNING_KEY = "pytorch-lightning_version"  # in every checkpoint of Lightning's
+DECOMPOSITION = "model.retinex."  # the tensors of it
 _LARGEST_CONFIG = 2**20  # bytes
 MAX_LISTED = 12  # names in a message before it only counts
 
@@ -42,7 +43,7 @@ def save_restorer(restorer: Restorer, folder: str | Path, half: bool = False) ->
     """Write `config.json` and `model.safetensors`; an existing pair is replaced only when the new one is whole.
 
     Args:
-        restorer: its `config` and its weights are stored.
+        restorer: its `config` and its weights are stored, without a decomposition that nothing asks for.
         folder: created where it doesn't exist.
         half: store floating-point tensors as float16, at half the size.
 
@@ -50,14 +51,19 @@ def save_restorer(restorer: Restorer, folder: str | Path, half: bool = False) ->
         ValueError: a weight isn't finite, or is too large for float16.
         OSError: the files can't be written; those of before are as they were, but for what `replace_files` says.
     """
-    weights = {name: _to_store(name, tensor, half) for name, tensor in restorer.state_dict().items()}
-    config = json.dumps(restorer.config.to_dict(), indent=2) + "\n"
+    config = restorer.config.for_restoring
+    weights = {
+        name: _to_store(name, tensor, half)
+        for name, tensor in restorer.state_dict().items()
+        if config.retinex_width or not name.startswith(DECOMPOSITION)
+    }
+    described = json.dumps(config.to_dict(), indent=2) + "\n"
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     replace_files(
         {
             folder / WEIGHTS_NAME: safetensors_torch.save(weights, metadata={"format": "pt"}),
-            folder / CONFIG_NAME: config.encode(),
+            folder / CONFIG_NAME: described.encode(),
         }
     )
 

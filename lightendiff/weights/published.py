@@ -118,9 +118,9 @@ def write_published(restorer: Restorer, path: str | os.PathLike[str]) -> None:
 
 
 def preset_of(config: RestorerConfig) -> PresetName | None:
-    """The preset that this is, in however many steps it is sampled."""
+    """The preset that this is, in however many steps it is sampled, and with a decomposition or without one."""
     return next((name for name, preset in PRESETS.items() if _fixed(preset) == _fixed(config)), None)
 
 
 def _fixed(config: RestorerConfig) -> dict[str, Any]:
-    return {name: value for name, value in asdict(config).items() if name not in SAMPLING}
+    return {name: value for name, value in asdict(config.for_restoring).items() if name not in SAMPLING}

@@ -6,6 +6,7 @@ import zipfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor
 
@@ -55,21 +56,35 @@ def read_training(path: Path) -> Weights:
     weights = {name.removeprefix(_OWN): tensor for name, tensor in held.items() if name.startswith(_OWN)}
     if not weights:
         raise CheckpointError(f"{path}: not a checkpoint of train.py: no tensor's name in it begins with {_OWN}")
-    restorer = Restorer(_trained(path, weights))
+    restorer = Restorer(_trained(path, weights, _own(path, content)))
     fill(restorer, weights, {name: name for name in restorer.state_dict()}, path)
     average = "averaged weights" if "averaging_state" in content else "weights that were not averaged"
     layout = f"checkpoint of train.py, step {content.get('global_step')}, {average}"
     return Weights(restorer.eval(), layout, path, dtypes(weights.values()))
 
 
-def _trained(path: Path, weights: Mapping[str, Tensor]) -> RestorerConfig:
-    """The preset that fits best, and what the run's configuration, where it still lies beside it, says of sampling."""
+def _own(path: Path, content: Mapping[str, Any]) -> RestorerConfig | None:
+    """The architecture of one's own that a run was given, or None."""
+    given = content.get("hyper_parameters")
+    if not isinstance(given, Mapping) or given.get("network") is None:
+        return None
+    try:
+        sampling = {name: given[name] for name in SAMPLING if given.get(name) is not None}
+        return replace(RestorerConfig.from_dict(given["network"]), **sampling)
+    except (TypeError, ValueError) as error:
+        raise CheckpointError(f"{path}: network: {str(error).splitlines()[0]}") from error
+
+
+def _trained(path: Path, weights: Mapping[str, Tensor], own: RestorerConfig | None) -> RestorerConfig:
+    """The run's own architecture or else the preset that fits best, and what its configuration, where it still lies
+    beside it, says of sampling.
+    """
     shapes = {(name, tuple(tensor.shape)) for name, tensor in weights.items()}
 
     def alike(config: RestorerConfig) -> int:
         return len(shapes ^ {(name, tuple(tensor.shape)) for name, tensor in Restorer(config).state_dict().items()})
 
-    config = min(PRESETS.values(), key=alike)
+    config = min(PRESETS.values(), key=alike) if own is None else own
     beside = path.with_name("config.yaml")
     if not beside.exists():
         return config

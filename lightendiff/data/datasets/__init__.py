@@ -10,12 +10,14 @@ from ...runtime.extras import needing
 with needing("train", "the sources of training"):
     from .brackets import Brackets
     from .folders import Darkened, PairedFolders, UnpairedFolders, WellLit
+    from .published import Published
     from .self_made import SelfMade
     from .source import Mixture, Source
 
 __all__ = [  # noqa: RUF022 - the order of docs/configuration.md
     "Source",
     "PairedFolders",
+    "Published",
     "Brackets",
     "WellLit",
     "Darkened",

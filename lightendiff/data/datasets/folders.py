@@ -87,6 +87,7 @@ class TwoFiles(PairedFolders):
 
 class UnpairedFolders(Source):
     """Dark and normal-light pictures of different scenes, drawn independently; `pair(i)` repeats the shorter folder.
+    Training makes pseudo-pairs of them (`lightendiff.data.pseudo_pairs`), but for the published method's stage 2.
 
     Args:
         dark_dir: folder of the dark ones.
