@@ -14,7 +14,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from .diffusion.options import MAX_EXPOSURE, Sampling, checked_integer, checked_number
+from .diffusion.options import MAX_EXPOSURE, Sampling, checked_integer, checked_number, plausible_exposures
 from .diffusion.sampling import Callback as StepCallback
 from .diffusion.scheduler import Generators
 from .progress import Progress, Rising
@@ -401,6 +401,28 @@ class LightenPipeline:
         if not many:
             return cast(ImageT, results[0])
         return cast(ImageT, tuple(results) if isinstance(image, tuple) else results)
+
+    def variants(self, image: ImageT, n: int = 3, **options: Any) -> list[ImageT]:
+        """One picture at `n` plausible exposures, from the darkest to the brightest.
+
+        How bright a scene is meant to be can't be known from a dark picture. The automatic exposure is the best guess;
+        these are spread as the references of scenes that nobody trained on are about it. An odd `n` contains it.
+
+        Args:
+            image: one picture, of any type that the call takes.
+            n: from 1 to 100.
+            options: as of the call; `exposure` is in place of the automatic one, as the middle.
+
+        Raises:
+            TypeError, ValueError: as the call; also for a list, and where the architecture can't change exposures.
+        """
+        n = checked_integer("n", n, 1, 100)
+        if isinstance(image, list | tuple):
+            raise TypeError("image: expected one picture, got a list; call variants for each")
+        middle = checked_number("exposure", options.pop("exposure", 0.0), -MAX_EXPOSURE, MAX_EXPOSURE)
+        stops = (middle + each for each in plausible_exposures(n))
+        exposures = [max(-MAX_EXPOSURE, min(MAX_EXPOSURE, each)) for each in stops]
+        return self([image] * n, exposure=exposures, **options)
 
     def bind(
         self,

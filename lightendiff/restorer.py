@@ -134,8 +134,9 @@ class Restorer(nn.Module):
         if self.config.input_colours:
             strip, width_ = _STRIP if tile is None else tile**2 // 2, image.shape[3]
             output = correct_in_strips(image, output, strip, lambda rows: work.add(_COLOURS * rows * width_))
+        elif clamp:
+            output = output.clamp_(0.0, 1.0)
         output = output[..., :height, :width]
-        output = output.clamp_(0.0, 1.0) if clamp else output
         return output if sampling.strength == 1 else torch.lerp(dark.float(), output, sampling.strength)
 
     def check(self, sampling: Sampling) -> None:

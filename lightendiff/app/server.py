@@ -2,24 +2,33 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
+import secrets
 import signal
 import socket
+import sys
 import tempfile
 import threading
 import warnings
-from collections.abc import Iterator
+import webbrowser
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
-from ..pipeline import LightenPipeline
-from .jobs import MEGABYTE, Limits, end_works
+from ..runtime.extras import needing
+from .guard import Guard
+from .work import end_jobs
 
 if TYPE_CHECKING:
     import gradio
 
+    from ..pipeline import LightenPipeline
+
 MAX_MEGAPIXELS = 64.0  # of a picture; phones make 50
 MAX_MEGABYTES = 500.0  # of any file; a minute of a phone's video
+MAX_MINUTES = 60.0  # of work for one photo, batch or video
 KEPT_HOURS = 4  # how long uploads and results are kept while the app runs
 
 
@@ -28,113 +37,147 @@ def build(
     *,
     max_megapixels: float = MAX_MEGAPIXELS,
     max_megabytes: float = MAX_MEGABYTES,
+    max_minutes: float = MAX_MINUTES,
     footer: str = "",
 ) -> gradio.Blocks:
-    """The page as a gradio app, for `.launch()` or for mounting in another one; `launch` does the former with care.
+    """The page as a gradio app, for `.launch()` or for mounting in another one; `launch` serves it with care.
 
     Args:
-        pipe: restores everything, one thing at a time.
+        pipe: restores everything, one picture or frame at a time, those of several users in turn.
         max_megapixels: larger pictures are refused.
         max_megabytes: larger files are refused, once they are uploaded; `launch` refuses them before.
+        max_minutes: of work for one photo, batch or video, without the time that it waits for others; it is stopped
+            then, and a batch keeps what is done.
         footer: a line below everything, such as what the weights may be used for.
 
     Raises:
         ImportError: gradio is missing.
         ValueError: a limit isn't positive.
     """
-    gr = _gradio()
-    from . import tabs
+    _check_gradio()
+    from .jobs import Limits
+    from .page import page
 
-    limits = Limits(max_megapixels, max_megabytes)
-    title, seconds = "lightendiff", KEPT_HOURS * 3600
-    blocks: gradio.Blocks
-    with gr.Blocks(title=title, analytics_enabled=False, delete_cache=(600, seconds)) as blocks:
-        gr.Markdown(
-            f"# {title}\nRestores photos that are too dark. They stay on the machine that runs this page, "
-            f"and are deleted there after {KEPT_HOURS} hours or when it is stopped."
-        )
-        settings = tabs.settings_of(pipe)
-        with gr.Row():
-            with gr.Column(scale=3, min_width=300):
-                with gr.Tab("Photo"):
-                    tabs.photo_tab(pipe, settings, limits)
-                with gr.Tab("Several photos"):
-                    tabs.batch_tab(pipe, settings, limits)
-                with gr.Tab("Video"):
-                    tabs.video_tab(pipe, settings, limits)
-            with gr.Column(scale=1, min_width=260):
-                for setting in settings:
-                    setting.render()
-        if footer:
-            gr.Markdown(footer)
-    return blocks
+    return page(pipe, Limits(max_megapixels, max_megabytes, max_minutes), KEPT_HOURS, footer)
 
 
 def launch(
-    pipe: LightenPipeline,
+    pipe: LightenPipeline | Callable[[], LightenPipeline],
     *,
     host: str = "127.0.0.1",
     port: int = 7860,
     max_megapixels: float = MAX_MEGAPIXELS,
     max_megabytes: float = MAX_MEGABYTES,
+    max_minutes: float = MAX_MINUTES,
+    allow_hosts: Iterable[str] = (),
     share: bool = False,
+    browser: bool = False,
     footer: str = "",
 ) -> None:
     """Serve the page until Ctrl-C or SIGTERM; then all uploads and results are deleted.
 
     Args:
-        pipe, max_megapixels, max_megabytes, footer: as for `build`.
+        pipe: as for `build`, or a function that makes it, which is called when the address is already shown.
+        max_megapixels, max_megabytes, max_minutes, footer: as for `build`.
         host: the address to listen at. The default can be reached from this machine only, "0.0.0.0" from everywhere.
         port: where; it must be free.
+        allow_hosts: names by which others reach it, such as "photos.example.org" of a proxy. Addresses, localhost and
+            this machine's own name are allowed anyway; requests that name another host, or come from the page of
+            another one, are refused.
         share: make a public link through gradio's servers, which everything then passes.
+        browser: open the page in the user's browser.
 
     Raises:
         ImportError: gradio is missing.
         ValueError: a limit isn't positive.
         OSError: the port is taken, or there is no such address.
     """
-    with _private_folder(), _ended_by_sigterm(), warnings.catch_warnings():
-        _gradio()  # whether it's missing doesn't depend on the address
-        _check_address(host, port)
+    _check_gradio()
+    _check_limits(max_megapixels=max_megapixels, max_megabytes=max_megabytes, max_minutes=max_minutes)
+    with _private_folder(), _ended_by_sigterm(), warnings.catch_warnings(), _listening(host, port) as listening:
+        from .door import Door
+
         warnings.filterwarnings("ignore", module="PIL")  # of a picture that is refused anyway
-        page = build(pipe, max_megapixels=max_megapixels, max_megabytes=max_megabytes, footer=footer)
+        door = Door()
+        guard = Guard(door, allow_hosts, [host, *_own_names()])
+        with door.served(guard, listening) as server:
+            try:
+                url = f"http://{_shown_host(host)}:{port}"
+                print(f"Starting at {url}", flush=True)
+                if browser:
+                    _browse(url)
+                ready = pipe() if callable(pipe) and not hasattr(pipe, "restorer") else pipe
+                page = build(
+                    ready,  # type: ignore[arg-type]
+                    max_megapixels=max_megapixels,
+                    max_megabytes=max_megabytes,
+                    max_minutes=max_minutes,
+                    footer=footer,
+                )
+                door.open(page, max_megabytes)
+                print(f"Running on local URL:  {url}", flush=True)
+                if share:
+                    public = _public_link(port)
+                    guard.names.add(urlsplit(public).hostname or "")
+                    print(f"Running on public URL: {public}", flush=True)
+                server.wait()
+            finally:
+                end_jobs()
+
+
+def _check_gradio() -> None:
+    """Without importing it, which takes seconds."""
+    with needing("app", "the web app"):
+        if importlib.util.find_spec("gradio") is None:
+            raise ModuleNotFoundError("No module named 'gradio'", name="gradio")
+
+
+def _check_limits(**limits: float) -> None:
+    for name, value in limits.items():
+        if not value > 0:
+            raise ValueError(f"{name}: expected more than 0, got {value}")
+
+
+@contextmanager
+def _listening(host: str, port: int) -> Iterator[socket.socket]:
+    """A socket that listens there, so that browsers wait from now on. OSError when that isn't possible."""
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as listening:
         try:
-            page.launch(
-                server_name=host,
-                server_port=port,
-                share=share,
-                max_file_size=int(max_megabytes * MEGABYTE),
-                footer_links=["api", "settings"],
-                # What environment variables could switch on: Node, a record of runs in the browser, other doors.
-                ssr_mode=False,
-                run_history=False,
-                enable_monitoring=False,
-                mcp_server=False,
-                prevent_thread_lock=True,
-            )
-            if not page.server.should_exit:  # GRADIO_DEBUG makes it wait itself
-                page.block_thread()  # also at Python's prompt, where it wouldn't wait itself
-        finally:
-            end_works()
-
-
-def _gradio() -> Any:
-    try:
-        import gradio
-    except ImportError as error:
-        raise ImportError("the web app needs gradio: pip install 'lightendiff[app]'") from error
-    return gradio
-
-
-def _check_address(host: str, port: int) -> None:
-    """OSError when it isn't possible to listen there, in fewer words than gradio's."""
-    try:
-        with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
             if os.name == "posix":  # elsewhere this option would allow taking a port that is in use
-                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind((host, port))
-    except OSError as error:
-        raise OSError(f"cannot listen at {host}, port {port}: {error.strerror or error}") from error
+                listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listening.bind((host, port))
+            listening.listen(100)
+        except OSError as error:
+            raise OSError(f"cannot listen at {host}, port {port}: {error.strerror or error}") from error
+        yield listening
+
+
+def _shown_host(host: str) -> str:
+    """What to put into an address that is opened on this machine."""
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+    return f"[{host}]" if ":" in host else host
+
+
+def _own_names() -> list[str]:
+    """Names of this machine in its network."""
+    name = socket.gethostname()
+    return [name, f"{name}.local"] if name else []
+
+
+def _browse(url: str) -> None:
+    """Open it in the user's browser, where there is one: a browser in this terminal wouldn't do."""
+    graphical = sys.platform in ("darwin", "win32") or any(
+        os.environ.get(name) for name in ("BROWSER", "DISPLAY", "WAYLAND_DISPLAY")
+    )
+    if graphical:
+        threading.Thread(target=webbrowser.open, args=(url,), daemon=True).start()
+
+
+def _public_link(port: int) -> str:
+    from gradio.networking import setup_tunnel
+
+    link: str = setup_tunnel("127.0.0.1", port, secrets.token_urlsafe(32), None, None)
+    return link
 
 
 @contextmanager
@@ -155,7 +198,8 @@ def _private_folder() -> Iterator[None]:
 @contextmanager
 def _ended_by_sigterm() -> Iterator[None]:
     """SIGTERM ends the app as Ctrl-C does, so that its files are deleted."""
-    if threading.current_thread() is not threading.main_thread():  # elsewhere handlers can't be set
+    main = threading.current_thread() is threading.main_thread()  # elsewhere handlers can't be set
+    if not main or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:  # whoever has one ends it himself
         yield
         return
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)

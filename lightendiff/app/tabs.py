@@ -1,193 +1,249 @@
-"""The parts of the web app's page: the settings, and a tab each for a photo, several, and a video."""
+"""The tabs of the page: a photo, several, and a video."""
 
 from __future__ import annotations
 
-import html
 import os
 import re
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+import secrets
+import traceback
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import gradio as gr
 
-from ..images import READABLE, ImageError
-from ..pipeline import MAX_EXPOSURE, LightenPipeline
-from .jobs import Limits, new_folder, reported, restore_batch, restore_photo
+from ..images import READABLE
+from ..pipeline import LightenPipeline
+from ..progress import Stopped
+from . import widgets
+from .jobs import VIDEOS, Cache, Limits
+from .tasks import EXPOSURES, Batch, Choices, Photo, Progress, Seen, Video
+from .work import Job, Jobs, reported
 
-if TYPE_CHECKING:
-    from ..batch.run import Restore
+BEFORE_STARTING = "Waiting for its turn"
+KINDS = [*READABLE, *VIDEOS]  # may be uploaded in every tab, so that one that belongs to another is told which
 
-OTHER_VIDEOS = (".avi", ".mpg", ".mpeg", ".mts", ".m2ts", ".wmv", ".3gp")  # read, and written as Matroska
-
-_ONE_AT_A_TIME: dict[str, Any] = {"concurrency_id": "pipe", "concurrency_limit": 1}
-_PRIVATE: dict[str, Any] = {"queue": False, "api_visibility": "private"}
 Settings = Sequence[gr.Slider]  # strength, exposure, steps
+Shown = dict[Any, Any]  # components -> their new values
+_PRIVATE: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
+_AT_ONCE: dict[str, Any] = _PRIVATE | {"queue": False}
+_ANY_NUMBER: dict[str, Any] = _PRIVATE | {"concurrency_limit": None}  # the jobs take turns themselves
 
 
-def settings_of(pipe: LightenPipeline) -> Settings:
-    """Strength, exposure and steps, still to be placed on the page with `render`."""
-    config = pipe.restorer.config
-    usual = config.num_inference_steps
-    return (
-        gr.Slider(0, 1, 1.0, step=0.05, label="Strength", info="0 keeps the photo, 1 restores it", render=False),
-        gr.Slider(
-            -MAX_EXPOSURE,
-            MAX_EXPOSURE,
-            0.0,
-            step=0.1,
-            label="Exposure",
-            info="stops, brighter or darker than it chooses itself",
-            visible=pipe.restorer.model.exposure_control,
-            render=False,
-        ),
-        gr.Slider(1, max(20, usual), usual, step=1, label="Steps", info="more take longer", render=False),
-    )
+@dataclass(frozen=True)
+class Shared:
+    """What all users of the page share."""
+
+    pipe: LightenPipeline
+    limits: Limits
+    jobs: Jobs
+    cache: Cache
 
 
-def photo_tab(pipe: LightenPipeline, settings: Settings, limits: Limits) -> None:
-    """One photo, restored as soon as it is there and whenever a setting is moved, to compare and download."""
-    photo = gr.File(label=f"Photo, up to {limits.megapixels:g} megapixels", file_types=list(READABLE), height=130)
-    with gr.Row():
-        button = gr.Button("Restore", variant="primary", min_width=120)
-        download = gr.DownloadButton("Download", interactive=False, min_width=120)
-    slider = gr.ImageSlider(  # its own download button would give the preview
-        label="Before and after", interactive=False, type="filepath", max_height=560, buttons=["fullscreen"]
-    )
-    status = gr.Markdown()
+def photo_tab(shared: Shared, settings: Settings) -> None:
+    """One photo, restored as soon as it is there and whenever a setting is changed, to compare and download."""
+    limits = shared.limits
+    photo = gr.File(label=f"Photo, up to {limits.megapixels:g} megapixels", file_types=KINDS, height=130)
+    status, (start, stop) = _controls("Restore", "photo")
+    compare = widgets.compare("photo")
+    choices = widgets.choices()
+    controls = Controls(shared, "photo", status, stop)
 
-    def empty() -> tuple[Any, ...]:
-        return None, gr.DownloadButton(value=None, interactive=False), ""
+    def show(task: Photo, report: Any) -> Shown:
+        if isinstance(report, Seen):
+            return {compare: widgets.seen(task.source.name, report.before), status: widgets.status("Restoring", 0.0)}
+        if isinstance(report, Choices):
+            return {choices: widgets.choosable(EXPOSURES, report.files)}
+        value = widgets.compared(task.source.name, report)
+        return {compare: widgets.downloadable(value, report, task.settings), status: widgets.status("Restored.")}
 
-    def restore(photo: str | None, strength: float, exposure: float, steps: float) -> tuple[Any, ...]:
+    async def show_photo(
+        photo: str | None, strength: float, exposure: float, steps: float, request: gr.Request
+    ) -> AsyncIterator[Shown]:
         if photo is None:
-            raise gr.Error("Choose a photo first.", print_exception=False)
-        with _told(cache), new_folder(cache) as folder:
-            result = restore_photo(Path(photo), folder, _restorer(pipe, strength, exposure, steps), limits)
-        ready = gr.DownloadButton(value=str(result.file), interactive=True)
-        return (str(result.before), str(result.after)), ready, result.summary
+            yield {status: widgets.status("Choose a photo first.", failed=True)}
+            return
+        task = Photo(shared.pipe, limits, Path(photo), shared.cache, (strength, exposure, steps))
+        async for shown in controls.run(request, task, lambda report: show(task, report)):
+            yield shown
 
-    def again(photo: str | None, strength: float, exposure: float, steps: float) -> tuple[Any, ...]:
-        return (gr.skip(),) * 3 if photo is None else restore(photo, strength, exposure, steps)
+    async def show_new_photo(
+        photo: str | None, strength: float, exposure: float, steps: float, request: gr.Request
+    ) -> AsyncIterator[Shown]:
+        yield {compare: None, choices: []}
+        if photo is not None:
+            task = Photo(shared.pipe, limits, Path(photo), shared.cache, (strength, exposure, steps), new=True)
+            async for shown in controls.run(request, task, lambda report: show(task, report)):
+                yield shown
 
-    cache, outputs = Path(photo.GRADIO_CACHE), [slider, download, status]
+    def clear(request: gr.Request) -> Shown:
+        shared.jobs.stop(_user(request), "photo")
+        return {compare: None, choices: [], status: widgets.status()}
+
+    outputs = [compare, choices, status, stop]
+    asks = "(...given) => window.lightendiff.asks(...given)"
     given = [photo, *settings]
-    button.click(restore, given, outputs, api_name="restore", **_ONE_AT_A_TIME)
-    photo.upload(empty, None, outputs, **_PRIVATE).then(
-        restore, given, outputs, api_visibility="private", **_ONE_AT_A_TIME
-    )
-    photo.clear(empty, None, outputs, **_PRIVATE)
-    gr.on(
-        [setting.release for setting in settings],
-        again,
-        given,
-        outputs,
-        trigger_mode="always_last",
-        api_visibility="private",
-        **_ONE_AT_A_TIME,
-    )
+    start.click(show_photo, given, outputs, js=asks, trigger_mode="multiple", **_ANY_NUMBER)
+    photo.upload(show_new_photo, given, outputs, js=asks, trigger_mode="multiple", **_ANY_NUMBER)
+    photo.clear(clear, None, outputs, js="() => { window.lightendiff.forgets(true); return []; }", **_AT_ONCE)
+    controls.stops(js="() => { window.lightendiff.forgets(false); return []; }")
+    _picks(choices, settings[1])
 
 
-def batch_tab(pipe: LightenPipeline, settings: Settings, limits: Limits) -> None:
-    """Photos in, a zip file out. One that fails is listed, and the others go on."""
+def batch_tab(shared: Shared, settings: Settings) -> None:
+    """Photos in, shown as they are done, a zip file out. One that fails is listed, and the others go on."""
     photos = gr.File(
-        label=f"Photos, up to {limits.megapixels:g} megapixels each",
+        label=f"Photos, up to {shared.limits.megapixels:g} megapixels each",
         file_count="multiple",
-        file_types=list(READABLE),
-        height=220,
+        file_types=KINDS,
+        height=160,
     )
-    start, stop, download, status = _controls("Restore all", "Download all (zip)")
+    status, (start, stop, download) = _controls("Restore all", "batch", "Download all (zip)")
+    widgets.compare("batch")
+    gallery = widgets.gallery()
+    controls = Controls(shared, "batch", status, stop)
 
-    def restore(photos: list[str] | None, strength: float, exposure: float, steps: float) -> Iterator[tuple[Any, ...]]:
+    async def show_batch(
+        photos: list[str] | None, strength: float, exposure: float, steps: float, request: gr.Request
+    ) -> AsyncIterator[Shown]:
         if not photos:
-            raise gr.Error("Choose some photos first.", print_exception=False)
-        restore_one = _restorer(pipe, strength, exposure, steps)
-        yield gr.DownloadButton(value=None, interactive=False), f"0 of {len(photos)}"
-        with _told(cache), new_folder(cache) as folder:
-            archive = folder / "restored.zip"
-            problems: list[str] = []
-            sources = [Path(each) for each in photos]
-            for tried, problem in enumerate(restore_batch(sources, archive, restore_one, limits), 1):
-                problems += [problem] if problem else []
-                yield gr.skip(), f"{tried} of {len(photos)}"
-            if len(problems) == len(photos):
-                raise ImageError("\n".join(problems))
-            lines = [f"{len(photos) - len(problems)} of {len(photos)} restored."]
-            lines += [f"- Failed: {html.escape(problem)}" for problem in problems]
-            yield gr.DownloadButton(value=str(archive), interactive=True), "\n".join(lines)
-
-    cache = Path(photos.GRADIO_CACHE)
-    _start_and_stop(start, stop, restore, [photos, *settings], [download, status], "restore_batch")
-
-
-def video_tab(pipe: LightenPipeline, settings: Settings, limits: Limits) -> None:
-    """A video in, one of the same kind out, where that can be written; without PyAV, what to install."""
-    try:
-        from ..video.mux import ENCODERS
-    except ImportError as error:  # PyAV is missing, and the message says how to get it
-        gr.Markdown(f"{error}, then start this page anew.")
-        return
-
-    kinds = [*ENCODERS, *OTHER_VIDEOS]
-    video = gr.File(label=f"Video, up to {limits.megabytes:g} MB", file_types=kinds, height=130)
-    start, stop, download, status = _controls("Restore", "Download")
-
-    def restore(video: str | None, strength: float, exposure: float, steps: float) -> Iterator[tuple[Any, ...]]:
-        if video is None:
-            raise gr.Error("Choose a video first.", print_exception=False)
-        source = Path(video)
-        options: dict[str, Any] = {"strength": strength, "exposure": exposure, "num_inference_steps": int(steps)}
-        yield gr.DownloadButton(value=None, interactive=False), "Starting"
-        with _told(cache), new_folder(cache) as folder:
-            from ..video.restore import VideoSummary, restore_video
-
-            limits.check_file(source)
-            kind = source.suffix if source.suffix.lower() in ENCODERS else ".mkv"
-            target = folder / f"{source.stem}-restored{kind}"
-            summaries: list[VideoSummary] = []
-
-            def work(report: Callable[..., None]) -> None:
-                summaries.append(restore_video(source, target, pipe, **options, progress=report))
-
-            for done, total in reported(work):
-                yield gr.skip(), f"{done} of {total} frames" if total else f"{done} frames"
-            text = ". Note: ".join((str(summaries[0]), *summaries[0].notes))
-            yield gr.DownloadButton(value=str(target), interactive=True), html.escape(text)
-
-    cache = Path(video.GRADIO_CACHE)
-    _start_and_stop(start, stop, restore, [video, *settings], [download, status], "restore_video")
-
-
-def _controls(start: str, download: str) -> tuple[Any, ...]:
-    with gr.Row():
-        buttons = (
-            gr.Button(start, variant="primary", min_width=100),
-            gr.Button("Stop", min_width=100),
-            gr.DownloadButton(download, interactive=False, min_width=100),
+            yield {status: widgets.status("Choose some photos first.", failed=True)}
+            return
+        task = Batch(
+            shared.pipe, shared.limits, [Path(each) for each in photos], shared.cache, (strength, exposure, steps)
         )
-    return (*buttons, gr.Markdown())
+        identity, items = secrets.token_hex(4), list[widgets.Value]()
+
+        def show(report: Any) -> Shown:
+            if isinstance(report, tuple):
+                source, result = report
+                items.append(widgets.compared(source.name, result))
+                return {gallery: {"id": identity, "items": list(items)}}
+            ready = gr.DownloadButton(value=str(report), interactive=True)
+            return {download: ready, status: widgets.status(task.summary, problems=task.problems)}
+
+        yield {gallery: {"id": identity, "items": []}, download: gr.DownloadButton(value=None, interactive=False)}
+        async for shown in controls.run(request, task, show):
+            yield shown
+
+    start.click(show_batch, [photos, *settings], [gallery, download, status, stop], **_ANY_NUMBER)
+    controls.stops()
 
 
-def _start_and_stop(
-    start: Any, stop: Any, work: Callable[..., Any], given: list[Any], outputs: list[Any], api_name: str
-) -> None:
-    run = start.click(work, given, outputs, api_name=api_name, show_progress="minimal", **_ONE_AT_A_TIME)
-    stop.click(lambda: "Stopped.", None, outputs[-1], cancels=[run], **_PRIVATE)
+def video_tab(shared: Shared, settings: Settings) -> None:
+    """A video in, one of the same kind out, where that can be written; without PyAV, what to install."""
+    if reason := why_no_videos():
+        gr.Markdown(f"{reason}, then start this page anew.")
+        return
+    video = gr.File(label=f"Video, up to {shared.limits.megabytes:g} MB", file_types=KINDS, height=130)
+    status, (start, stop, download) = _controls("Restore", "video", "Download")
+    player = gr.HTML(None, html_template=widgets.PLAYER, apply_default_css=False)
+    controls = Controls(shared, "video", status, stop)
+
+    async def show_video(
+        video: str | None, strength: float, exposure: float, steps: float, request: gr.Request
+    ) -> AsyncIterator[Shown]:
+        if video is None:
+            yield {status: widgets.status("Choose a video first.", failed=True)}
+            return
+        task = Video(shared.pipe, shared.limits, Path(video), shared.cache, (strength, exposure, steps))
+
+        def show(report: Any) -> Shown:
+            ready = gr.DownloadButton(value=str(report), interactive=True)
+            return {
+                download: ready,
+                player: widgets.player(task.playable),
+                status: widgets.status(task.summary, problems=task.problems),
+            }
+
+        yield {player: None, download: gr.DownloadButton(value=None, interactive=False)}
+        async for shown in controls.run(request, task, show):
+            yield shown
+
+    start.click(show_video, [video, *settings], [player, download, status, stop], **_ANY_NUMBER)
+    controls.stops()
 
 
-def _restorer(pipe: LightenPipeline, strength: float, exposure: float, steps: float) -> Restore:
-    return pipe.bind(strength=strength, exposure=exposure, num_inference_steps=int(steps))
+@dataclass(frozen=True)
+class Controls:
+    """A tab's line of what is going on, and its button that stops it."""
+
+    shared: Shared
+    place: str
+    status: gr.HTML
+    stop: gr.Button
+
+    async def run(
+        self, request: gr.Request, task: Callable[[Job], object], show: Callable[[Any], Shown]
+    ) -> AsyncIterator[Shown]:
+        """Run a task for the page in place of the one that is there; what it reports is shown as `show` has it."""
+        job = self.shared.jobs.start(_user(request), self.place)
+        yield {self.status: widgets.status(BEFORE_STARTING), self.stop: gr.Button(interactive=True)}
+        end: Shown = {}
+        try:
+            async with aclosing(reported(job, task)) as reports:
+                async for report in reports:
+                    if job.unwanted:
+                        return
+                    if isinstance(report, Progress):
+                        yield {self.status: widgets.status(str(report), report.share)}
+                    else:
+                        yield {self.status: gr.skip()} if report is None else show(report)
+        except Stopped as why:
+            end = {self.status: widgets.status(str(why))}
+        except Exception as error:
+            if not isinstance(error, (ValueError, OSError)):  # what is wrong with a file isn't the server's trouble
+                traceback.print_exception(error)
+            end = {self.status: widgets.status(in_words(error, self.shared.cache.folder), failed=True)}
+        if not job.unwanted:
+            yield end | {self.stop: gr.Button(interactive=False)}
+
+    def stops(self, js: str | None = None) -> None:
+        """Have the button stop the page's job."""
+
+        def end(request: gr.Request) -> Shown:
+            there = self.shared.jobs.stop(_user(request), self.place)
+            return {self.status: widgets.status("Stopping") if there else gr.skip()}
+
+        self.stop.click(end, None, [self.status], js=js, **_AT_ONCE)
 
 
-@contextmanager
-def _told(cache: Path) -> Iterator[None]:
-    """What goes wrong is shown on the page in words, as long as it takes to read, and without the cache's folders."""
+def in_words(error: Exception, cache: Path) -> str:
+    """What went wrong, without the cache's folders."""
+    text = str(error) or type(error).__name__
+    return re.sub(re.escape(f"{cache}{os.sep}") + rf"(\w+{re.escape(os.sep)})*", "", text)
+
+
+def _picks(choices: gr.HTML, exposure: gr.Slider) -> None:
+    def chosen(event: gr.EventData) -> float:
+        return float(event.stops)
+
+    choices.pick(chosen, None, exposure, **_AT_ONCE)
+
+
+def _controls(start: str, place: str, download: str | None = None) -> tuple[gr.HTML, list[Any]]:
+    """The line of what is going on, and buttons beside it."""
+    with gr.Row(elem_classes="ld-controls"):
+        status = gr.HTML(widgets.status(), apply_default_css=False, scale=3, min_width=160)
+        buttons: list[Any] = [
+            gr.Button(start, variant="primary", size="sm", scale=0, min_width=90, elem_id=f"{place}-restore"),
+            gr.Button("Stop", interactive=False, size="sm", scale=0, min_width=70, elem_id=f"{place}-stop"),
+        ]
+        if download is not None:
+            buttons.append(gr.DownloadButton(download, interactive=False, size="sm", scale=0, min_width=130))
+    return status, buttons
+
+
+def why_no_videos() -> str | None:
+    """How to get what videos need, where it is missing."""
     try:
-        yield
-    except Exception as error:
-        text = str(error) or type(error).__name__
-        text = re.sub(re.escape(f"{cache}{os.sep}") + r"\w+" + re.escape(os.sep), "", text)
-        message = html.escape(text).replace("\n", "<br>")
-        expected = isinstance(error, (ValueError, InterruptedError))  # the latter when the app ends
-        raise gr.Error(message, duration=None, print_exception=not expected) from error
+        from ..video.frames import av  # noqa: F401
+    except ImportError as error:
+        return str(error)
+    return None
+
+
+def _user(request: gr.Request) -> str:
+    return request.session_hash or ""

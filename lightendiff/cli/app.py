@@ -13,7 +13,7 @@ HELP = "serve a web page on this machine that restores photos and videos"
 EXAMPLES = """
 lightendiff app
 lightendiff app --port 8000 --max-megapixels 24
-lightendiff app --host 0.0.0.0
+lightendiff app --host 0.0.0.0 --allow-host photos.example.org --no-browser
 """
 
 
@@ -31,24 +31,44 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--port", metavar="N", type=number(int, 1, 65535), default=7860, help="to listen at (default: %(default)s)"
     )
-    for unit, what in (("megapixels", "pictures"), ("megabytes", "files")):
+    for unit, what in (
+        ("megapixels", "refuse larger pictures"),
+        ("megabytes", "refuse larger files"),
+        ("minutes", "stop a photo, batch or video after so much work"),
+    ):
         parser.add_argument(
             f"--max-{unit}",
             metavar="N",
             type=number(float, 0.01, 1e6),
-            help=f"refuse larger {what} (default: the app's own limit)",
+            help=f"{what} (default: the app's own limit)",
         )
+    parser.add_argument(
+        "--allow-host",
+        metavar="NAME",
+        action="append",
+        default=[],
+        help="a name by which others reach the page, such as a proxy's; may be given several times. Addresses, "
+        "localhost and this machine's own name are allowed anyway; requests for other names are refused",
+    )
     parser.add_argument(
         "--share", action="store_true", help="also make a public link, through which every picture passes"
     )
+    parser.add_argument("--no-browser", action="store_true", help="don't open the page in the browser")
     add_loading(parser)
 
 
 def run(args: argparse.Namespace, error: Callable[[str], NoReturn]) -> int:
     from ..app.server import launch
 
-    footer = LICENCE if args.weights is None else None
-    given = {"max_megapixels": args.max_megapixels, "max_megabytes": args.max_megabytes, "footer": footer}
-    options = {name: value for name, value in given.items() if value is not None}
-    launch(load_pipeline(args, error), host=args.host, port=args.port, share=args.share, **options)
+    limits = {name: getattr(args, name) for name in ("max_megapixels", "max_megabytes", "max_minutes")}
+    launch(
+        lambda: load_pipeline(args, error),
+        host=args.host,
+        port=args.port,
+        allow_hosts=args.allow_host,
+        share=args.share,
+        browser=not args.no_browser,
+        footer=LICENCE if args.weights is None else "",
+        **{name: value for name, value in limits.items() if value is not None},
+    )
     return 0

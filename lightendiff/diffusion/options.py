@@ -5,8 +5,10 @@ from __future__ import annotations
 import operator
 from dataclasses import dataclass
 from numbers import Real
+from statistics import NormalDist
 
 MAX_EXPOSURE = 3.0  # stops
+EXPOSURE_DEVIATION = 0.5  # stops; of photographers' exposures about the automatic one: benchmarks/variants.py
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,15 @@ class Sampling:
                 object.__setattr__(self, name, checked_integer(name, getattr(self, name), low))
         for name, least, most in (("eta", 0, 1), ("exposure", -MAX_EXPOSURE, MAX_EXPOSURE), ("strength", 0, 1)):
             object.__setattr__(self, name, checked_number(name, getattr(self, name), least, most))
+
+
+def plausible_exposures(count: int) -> list[float]:
+    """`count` exposures in stops, rising, each as likely as the others to be the nearest to what a photographer takes.
+
+    They are the middle quantiles of equal shares of a normal distribution about the automatic exposure.
+    """
+    choices = NormalDist(0.0, EXPOSURE_DEVIATION)
+    return [choices.inv_cdf((i + 0.5) / count) for i in range(count)]
 
 
 def checked_integer(name: str, value: object, low: int, high: int | None = None) -> int:
