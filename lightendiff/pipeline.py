@@ -17,6 +17,7 @@ from torch import Tensor
 from .diffusion.options import MAX_EXPOSURE, Sampling, checked_integer, checked_number, plausible_exposures
 from .diffusion.sampling import Callback as StepCallback
 from .diffusion.scheduler import Generators
+from .limits import MAX_PIXELS
 from .progress import Progress, Rising
 from .restorer import Adjust, Restorer
 from .runtime import bar, habits, memory, retry
@@ -34,6 +35,7 @@ SHIPPED_WEIGHTS = Path(__file__).parent / "weights" / "default"
 __all__ = ["MAX_EXPOSURE", "SHIPPED_WEIGHTS", "BoundPipeline", "LightenPipeline", "shipped"]
 
 ImageT = TypeVar("ImageT")
+Check = Callable[[int, int], None]
 PathT = TypeVar("PathT", str, Path)
 
 
@@ -324,8 +326,9 @@ class LightenPipeline:
             TypeError: a picture or an option is of another type or dtype than these, or there is no such option.
             ImageError: a file can't be read; it is a ValueError.
             ValueError: a picture has another shape, no pixels, or values that are NaN or outside [0, 1]; an option is
-                out of its range; `max_memory` doesn't suffice for the smallest windows; generators or exposures don't
-                match the pictures. For a list the message has the picture's index.
+                out of its range; what is free, or `max_memory`, doesn't suffice for the smallest windows, or those
+                are much more work than the picture's size is worth; generators or exposures don't match the pictures.
+                For a list the message has the picture's index.
             RuntimeError: memory runs out even in small windows on the CPU, or the networks' output isn't finite even in
                 float32.
         """
@@ -514,6 +517,9 @@ class LightenPipeline:
         self, batches: list[list[int]], sizes: Sequence[torch.Size], tile: int | None, max_memory: float | None
     ) -> list[tuple[list[int], int | None]]:
         """Batches, smaller where memory is scarce, each with the side of its windows; None for whole pictures."""
+        check = self._check(tile, max_memory)
+        for height, width in set(sizes):
+            check(height, width)
         if tile is not None:
             return [(batch, tile) for batch in batches]
         config, result = self.restorer.config, []
@@ -522,13 +528,20 @@ class LightenPipeline:
         for batch in batches:
             height, width = sizes[batch[0]]
             count, window = memory.fit(config, len(batch), height, width, budget, **limits)
-            if max_memory is not None and (least := memory.needed(config, 1, height, width, window)) > budget:
-                raise ValueError(
-                    f"max_memory: expected at least {(least + self._held) / 1e9:.2f} GB for a picture of "
-                    f"{width}×{height}, got {max_memory:g}"
-                )
             result += [(batch[k : k + count], window) for k in range(0, len(batch), count)]
         return result
+
+    def _check(self, tile: int | None, max_memory: float | None, max_pixels: int = MAX_PIXELS) -> Check:
+        """What raises a ValueError for the height and width of a picture that takes more than is free now, or given."""
+        return partial(
+            memory.check,
+            config=self.restorer.config,
+            tile=tile,
+            max_memory=max_memory,
+            held=self._held,
+            free=memory.free(self.device),
+            max_pixels=max_pixels,
+        )
 
 
 @dataclass(frozen=True)
@@ -554,6 +567,14 @@ class BoundPipeline:
             max_memory=self.max_memory,
             progress=self.progress,
         )
+
+    def check(self, max_pixels: int = MAX_PIXELS) -> Check:
+        """A function of a picture's height and width that raises a ValueError where the call would.
+
+        That is where it takes more memory than is free now, or than `max_memory`, or where padding and the borders of
+        windows are most of its work. With it, files are refused by their headers.
+        """
+        return self.pipe._check(self.tile, self.max_memory, max_pixels)
 
     @property
     def many(self) -> Callable[[list[np.ndarray]], list[np.ndarray]] | None:

@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import product
 
+_MANY = 64  # tiles along a side, some of which lie far from both ends
+
 
 @dataclass(frozen=True)
 class Span:
@@ -55,9 +57,12 @@ def smallest_side(halo: int, multiple: int) -> int:
 
 def largest_window(height: int, width: int, side: int | None, halo: int, multiple: int) -> int:
     """Pixels of the largest window that `split` makes. Tiles are alike, so that it may have far fewer than `side`²."""
-    rows, columns = (
-        max(span.last - span.first for span in _spans(length, side, halo, multiple)) for length in (height, width)
-    )
+    return _longest(height, side, halo, multiple) * _longest(width, side, halo, multiple)
+
+
+def pixels_in_windows(height: int, width: int, side: int | None, halo: int, multiple: int) -> int:
+    """Pixels of all windows that `split` makes, or a few more: those near the picture's edge are taken for whole."""
+    rows, columns = (length + 2 * halo * (_count(length, side, halo, multiple) - 1) for length in (height, width))
     return rows * columns
 
 
@@ -80,13 +85,24 @@ def split(height: int, width: int, side: int | None, halo: int, multiple: int) -
     return [Tile(rows, columns) for rows, columns in product(*spans)]
 
 
-def _spans(length: int, side: int | None, halo: int, multiple: int) -> Iterator[Span]:
+def _count(length: int, side: int | None, halo: int, multiple: int) -> int:
+    """Tiles along a side of a picture."""
     if side is None or length <= side:
-        yield Span(0, length, 0, length)
-        return
-    largest = (side - 2 * halo) // multiple  # core, in units of `multiple`
-    units = length // multiple
-    count = -(-units // largest)
+        return 1
+    return -(-(length // multiple) // ((side - 2 * halo) // multiple))
+
+
+def _spans(length: int, side: int | None, halo: int, multiple: int) -> Iterator[Span]:
+    units, count = length // multiple, _count(length, side, halo, multiple)
     for i in range(count):
         start, stop = (multiple * (units * k // count) for k in (i, i + 1))
         yield Span(start, stop, max(0, start - halo), min(length, stop + halo))
+
+
+def _longest(length: int, side: int | None, halo: int, multiple: int) -> int:
+    """The longest window of these spans."""
+    count = _count(length, side, halo, multiple)
+    if count <= _MANY:
+        return max(span.last - span.first for span in _spans(length, side, halo, multiple))
+    core, more = divmod(length // multiple, count)
+    return multiple * (core + (more > 1)) + 2 * halo  # a single longer core is the last one, with one halo

@@ -422,7 +422,7 @@ def test_large_pictures_after_small_ones_are_read_only_as_there_is_room(tmp_path
             assert read == [6] * 8 + [50] * expected
         return [invert(array) for array in arrays]
 
-    monkeypatch.setattr("lightendiff.batch.read_ahead.read_picture", reading)
+    monkeypatch.setattr("lightendiff.batch.run.read_picture", reading)
     jobs = plan([tmp_path / "in"], tmp_path / "out").jobs
     failures: list[str] = []
     summary = restore_files(jobs, alone, many=many, failed=failures.append)

@@ -9,8 +9,8 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+from lightendiff import limits
 from lightendiff.models.presets import PRESETS
-from lightendiff.runtime import memory
 from lightendiff.runtime.memory import WINDOW, budget, fit, held, needed
 from lightendiff.tiling import largest_window, smallest_side, split
 
@@ -63,17 +63,17 @@ def test_too_little_means_the_smallest_windows() -> None:
 
 def test_free_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("psutil.virtual_memory", lambda: SimpleNamespace(available=8000))
-    monkeypatch.setattr(memory, "_control_group_rooms", lambda *_: [9000, 4000])
+    monkeypatch.setattr(limits, "_control_group_rooms", lambda *_: [9000, 4000])
     assert budget(torch.device("cpu")) == 3000
     monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")  # processes that torchrun started on this machine
     assert budget(torch.device("cpu")) == 1500
-    monkeypatch.setattr(memory, "_control_group_rooms", lambda *_: [])  # as on macOS and Windows
+    monkeypatch.setattr(limits, "_control_group_rooms", lambda *_: [])  # as on macOS and Windows
     assert budget(torch.device("cpu")) == 3000
 
 
 def control_group(folder: Path, version: int, limit: str, used: int, cache: int) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    names = memory._CONTROLLERS[version]
+    names = limits._CONTROLLERS[version]
     (folder / names[0]).write_text(f"{limit}\n")
     (folder / names[1]).write_text(f"{used}\n")
     (folder / "memory.stat").write_text(f"anon 5\n{names[2]} {cache}\nfile 7\n")
@@ -84,12 +84,12 @@ def test_limits_of_containers(tmp_path: Path) -> None:
     groups.write_text("0::/outer/inner\n")
     control_group(root / "outer" / "inner", 2, "max", 100, 0)
     control_group(root / "outer", 2, "1000", 600, 50)
-    assert memory._control_group_rooms(groups, root) == [450]
+    assert limits._control_group_rooms(groups, root) == [450]
     groups.write_text("5:cpu,cpuacct:/x\n4:memory:/job\n")
     control_group(root / "memory" / "job", 1, "5000", 1000, 200)
     control_group(root / "memory", 1, "9223372036854771712", 1000, 0)
-    assert memory._control_group_rooms(groups, root) == [4200, 9223372036854771712 - 1000]
-    assert memory._control_group_rooms(tmp_path / "none", root) == []
+    assert limits._control_group_rooms(groups, root) == [4200, 9223372036854771712 - 1000]
+    assert limits._control_group_rooms(tmp_path / "none", root) == []
 
 
 def test_what_this_process_holds() -> None:

@@ -19,7 +19,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from forks import Fork, Forks
 from PIL import Image
 
@@ -27,10 +26,6 @@ from lightendiff.batch.plan import plan
 from lightendiff.batch.run import restore_files
 from lightendiff.cli.restore import main
 from lightendiff.images import ImageError, Picture, read_picture, write_picture
-from lightendiff.models.presets import PRESETS
-from lightendiff.restorer import Restorer
-from lightendiff.weights.folder import CheckpointError, save_restorer
-from lightendiff.weights.load import load_restorer
 
 TRIALS = int(os.environ.get("TRIALS", "20"))
 PICTURES = 24
@@ -50,6 +45,9 @@ class LightenPipeline:
 
     def bind(self, **options):
         return self
+
+    def check(self, max_pixels):
+        return lambda height, width: None
 
     def __call__(self, array):
         time.sleep(0.004)
@@ -227,65 +225,6 @@ def test_odd_names_and_links_to_themselves(pictures: Path, tmp_path: Path) -> No
 
 
 # ---- damage
-
-
-def mutated(content: bytes, draw: random.Random) -> bytes:
-    """`content` with bytes changed, cut, doubled or put in; most often near its beginning, where the structure is."""
-    place = draw.randrange(min(len(content), draw.choice([16, 200, 4000, len(content)])))
-    match draw.randrange(5):
-        case 0:
-            return content[:place]
-        case 1:
-            return content[:place] + draw.randbytes(draw.randint(1, 9)) + content[place:]
-        case 2:
-            return content[:place] + content[place + draw.randint(1, 99) :]
-        case 3:
-            changed = bytearray(content)
-            changed[place] ^= 1 << draw.randrange(8)
-            return bytes(changed)
-        case _:
-            length = draw.randint(1, 40)
-            return content[:place] + draw.randbytes(length) + content[place + length :]
-
-
-@pytest.mark.parametrize("kind", ["model.safetensors", "config.json", "stage2_weight.pth.tar"])
-def test_damaged_weights_give_a_clean_error_or_weights(kind: str, tmp_path: Path) -> None:
-    torch.manual_seed(0)
-    save_restorer(Restorer(PRESETS["tiny"]), tmp_path)
-    path = tmp_path / kind
-    if kind.endswith("tar"):  # a small one: what is damaged is the container
-        torch.save({"state_dict": {f"module.{name}": torch.zeros(2) for name in "abc"}, "step": 5}, path)
-    errors: list[str] = []
-    content, draw = path.read_bytes(), random.Random(1)
-    for _ in range(TRIALS):
-        path.write_bytes(mutated(content, draw))
-        try:
-            load_restorer(path if kind.endswith("tar") else tmp_path)
-        except CheckpointError as error:
-            errors.append(str(error))
-    assert len(errors) > TRIALS // 3
-    assert all("\n" not in error and str(tmp_path) in error for error in errors)
-
-
-@pytest.mark.filterwarnings("ignore::UserWarning:PIL")
-@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
-@pytest.mark.parametrize("name", ["p.png", "p.jpg", "p.webp", "p.heic", "p.avif", "p.tif", "p.bmp", "p.gif"])
-def test_damaged_pictures_give_a_clean_error_or_a_picture(name: str, tmp_path: Path) -> None:
-    path = tmp_path / name
-    values = np.random.default_rng(0).integers(0, 90, (30, 40, 3), dtype=np.uint8)
-    if name.endswith("gif"):  # read, but not written
-        Image.fromarray(values).save(path)
-    else:
-        write_picture(path, Picture(values))
-    content, draw, errors = path.read_bytes(), random.Random(2), list[str]()
-    for _ in range(TRIALS):
-        path.write_bytes(mutated(content, draw))
-        try:
-            read_picture(path, max_pixels=100_000)
-        except ImageError as error:
-            errors.append(str(error))
-    assert errors
-    assert all("\n" not in error and error.startswith(f"{path}: ") for error in errors)
 
 
 def tag(content: bytes, number: int) -> int:

@@ -372,6 +372,7 @@ class Stopping:
     def __init__(self, pipe: LightenPipeline, at: int | None = None, by: type[BaseException] = KeyboardInterrupt):
         self.pipe, self.restorer, self.dtype = pipe, pipe.restorer, pipe.dtype
         self.at, self.by, self.count = at, by, 0
+        self._check = pipe._check
 
     def bind(self, **options: Any) -> BoundPipeline:
         return replace(self.pipe.bind(**options), pipe=self)

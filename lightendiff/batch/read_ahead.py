@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
+from functools import partial
 from itertools import islice
 from threading import Lock
 
-from ..images import Picture, read_picture
+from ..files.locations import Location
+from ..images import Picture
 from ..images.working import is_converted
 from .plan import Job
+from .threads import Readers
 
 Read = tuple[Job, "Future[Picture]"]
 
@@ -29,13 +32,13 @@ class Reader:
     Their size isn't known before, so that a thread may read one that is too large, but no second one.
     """
 
-    def __init__(self, threads: ThreadPoolExecutor, max_pixels: int) -> None:
-        self._threads, self._max_pixels = threads, max_pixels
+    def __init__(self, threads: Readers, read: Callable[[Location], Picture]) -> None:
+        self._threads, self._read_one = threads, read
         self._waiting, self._lock = 0, Lock()  # pixels
 
     def read(self, job: Job, place: int) -> Read:
         """`place`: how many are to be restored before it. If those leave no room for it, the error is _NoRoom."""
-        return job, self._threads.submit(self._read, job, place)
+        return job, self._threads.submit(partial(self._read, job, place))
 
     def again(self, read: Read, place: int) -> Read:
         """The same, or tried once more if there was no room; the first is waited for, the others aren't."""
@@ -50,7 +53,7 @@ class Reader:
     def _read(self, job: Job, place: int) -> Picture:
         if place > AHEAD and self._waiting > _PIXELS_AHEAD:
             raise _NoRoom
-        picture = read_picture(job.source, max_pixels=self._max_pixels)
+        picture = self._read_one(job.source)
         self.waiting(picture.pixels.shape, 1)
         return picture
 

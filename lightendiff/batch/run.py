@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field, replace
+from functools import partial
 from threading import Barrier
 from typing import Any
 
@@ -15,11 +16,13 @@ import numpy as np
 
 from ..files import storage
 from ..files.locations import Location, why
-from ..images import FORMATS, MAX_PIXELS, ImageError, Picture, shown, write_picture
+from ..images import FORMATS, MAX_PIXELS, ImageError, Picture, read_picture, shown, write_picture
+from ..images.reading import Check
 from ..images.working import Working, working
 from ..progress import Stopped
 from .plan import Job
 from .read_ahead import AHEAD, Read, Reader, read_ahead
+from .threads import Readers
 
 Restore = Callable[[np.ndarray], np.ndarray]  # (h, w) or (h, w, 3), uint8 or uint16 -> the same shape and dtype
 Make = Callable[[Picture, Any], Picture]  # of a picture that was read and what restores it
@@ -52,6 +55,8 @@ def restore_files(
     quality: int | None = None,
     make: Make | None = None,
     max_pixels: int = MAX_PIXELS,
+    max_bytes: int | None = None,
+    check: Check = lambda height, width: None,
     failed: Callable[[str], object] = print,
     done: Callable[[], object] = lambda: None,
 ) -> Summary:
@@ -60,13 +65,16 @@ def restore_files(
     Where `many` is given, it gets the pictures of equal size that were read ahead, up to 16 of together 4 megapixels;
     what it can't restore is then given to `restore`, one by one.
 
+    max_pixels, max_bytes and check are for `read_picture`, which refuses what is larger by its header.
+
     failed(line) is called for every picture that can't be read, restored or written, and the rest go on; done() after
     every picture, failed or not. On KeyboardInterrupt, and on Stopped from the restorer, the file being written is
     finished and the summary returned.
     """
     summary, start, make = Summary(), time.perf_counter(), make or restored
+    read_one = partial(read_picture, max_pixels=max_pixels, max_bytes=max_bytes, check=check)
     threads = 1 if many is None else max(1, min(8, (os.cpu_count() or 2) // 2))  # of two cores, the model needs both
-    reader, writer = ThreadPoolExecutor(threads, "reader"), ThreadPoolExecutor(threads, "writer")
+    readers, writer = Readers(threads), ThreadPoolExecutor(threads, "writer")
     behind: deque[tuple[Job, Future[None]]] = deque()
     whole: list[tuple[Job, tuple[str, ...]]] = []  # kept by the writers: an interrupt may lose their futures
 
@@ -91,7 +99,7 @@ def restore_files(
 
     try:
         _start_threads(writer, threads)  # a thread whose start is interrupted isn't waited for, and may have a picture
-        for batch in read_ahead(jobs, Reader(reader, max_pixels), many is not None):
+        for batch in read_ahead(jobs, Reader(readers, read_one), many is not None):
             for (job, read), restore_it in zip(batch, _restorers(batch, restore, many), strict=True):
                 try:
                     picture = make(read.result(), restore_it)
@@ -111,7 +119,7 @@ def restore_files(
     except (KeyboardInterrupt, Stopped):
         summary.interrupted = True
     finally:
-        reader.shutdown(wait=False, cancel_futures=True)
+        readers.stop()
         writer.shutdown(wait=True, cancel_futures=True)
     while behind:  # what was being written when the interrupt came
         settle()

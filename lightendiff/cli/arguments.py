@@ -111,9 +111,21 @@ def build_parser(parser: argparse.ArgumentParser | None = None) -> argparse.Argu
         default=300,
         help="refuse larger pictures as decompression bombs (default: %(default)s)",
     )
+    files.add_argument(
+        "--max-megabytes",
+        metavar="N",
+        type=number(float, 0, 1e9),
+        help="refuse larger files (default: 500, or 8 bytes a pixel if that's more)",
+    )
     add_restoration(parser)
     add_loading(parser)
     return parser
+
+
+def file_limits(args: argparse.Namespace) -> dict[str, Any]:
+    """What was given of the limits of files, as `images.read_picture` names them."""
+    max_bytes = None if args.max_megabytes is None else int(args.max_megabytes * 1e6)
+    return {"max_pixels": int(args.max_megapixels * 1e6), "max_bytes": max_bytes}
 
 
 def add_debug(parser: argparse.ArgumentParser) -> None:

@@ -7,6 +7,8 @@ import os
 from collections.abc import Callable
 from typing import NoReturn
 
+from ..files.locations import shown
+
 HELP = "convert weights between a training's checkpoint, the published one and folders for inference"
 EXAMPLES = """
 lightendiff convert runs/default_stage2/last.ckpt my-weights
@@ -49,5 +51,5 @@ def run(args: argparse.Namespace, error: Callable[[str], NoReturn]) -> int:
     else:
         save_restorer(weights.restorer, args.output, args.half)
     size = sum(os.path.getsize(path) for path in written)
-    print(f"{weights.layout} → {args.output}: {size / 1e6:.1f} MB")
+    print(f"{weights.layout} → {shown(args.output)}: {size / 1e6:.1f} MB")
     return 0

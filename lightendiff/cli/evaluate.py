@@ -18,6 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
+from ..files.locations import shown
+from ..files.locks import only_one
 from ..runtime.extras import needing
 from .arguments import FORMATS, add_loading, add_restoration
 from .loading import load_restore
@@ -177,7 +179,8 @@ def evaluate(args: argparse.Namespace, sets: dict[str, tuple[str, ...]], error: 
     how = "compared as they are"
     if not args.as_is:
         seconds = statistics.median(row.seconds for row in rows)
-        how = f"restored with {args.weights or 'the shipped weights'}, {seconds:.3f} s each (median)"
+        weights = shown(args.weights) if args.weights else "the shipped weights"
+        how = f"restored with {weights}, {seconds:.3f} s each (median)"
     several = len(sources) > 1 or next(iter(sets.values()))[0] in LAYOUTS
     print(standard_table(everything, measures, how) if several else summary(rows, measures, how), flush=True)
     if args.sheet:
@@ -225,7 +228,7 @@ def _table(path: str | None, measures: dict[str, Measure], several: bool) -> Ite
         return
     names = ["psnr", "ssim", "delta_e", *measures]
     Path(path).parent.mkdir(parents=True, exist_ok=True)
-    with open(path, "w", newline="", encoding="utf-8") as file:
+    with only_one(Path(path)), open(path, "w", newline="", encoding="utf-8", errors="replace") as file:
         writer = csv.writer(file)
         writer.writerow(
             [
@@ -239,7 +242,7 @@ def _table(path: str | None, measures: dict[str, Measure], several: bool) -> Ite
 
         def write(name: str, row: Measured) -> None:
             cells = [values[name] for values in (row.plain, row.matched) for name in names]
-            first = [name, row.name] if several else [row.name]
+            first = [name, shown(row.name)] if several else [shown(row.name)]
             writer.writerow([*first, *("" if c is None else f"{c:.6g}" for c in cells), f"{row.seconds:.3f}"])
             file.flush()
 

@@ -6,6 +6,7 @@ import argparse
 from collections.abc import Callable
 from typing import NoReturn
 
+from ..files.locations import shown
 from .arguments import number
 
 HELP = "write the restorer for other programs, as ONNX or for torch.export"
@@ -41,5 +42,5 @@ def run(args: argparse.Namespace, error: Callable[[str], NoReturn]) -> int:
 
     pipe = LightenPipeline.from_pretrained(args.weights, device="cpu", dtype=torch.float32)
     export(pipe, args.output, format=args.format, num_inference_steps=args.steps)
-    print(f"{args.output}: {os.path.getsize(args.output) / 1e6:.1f} MB")
+    print(f"{shown(args.output)}: {os.path.getsize(args.output) / 1e6:.1f} MB")
     return 0

@@ -6,6 +6,7 @@ import argparse
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, NoReturn
 
+from ..files.locations import shown
 from .loading import LICENCE
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ def run(args: argparse.Namespace, error: Callable[[str], NoReturn]) -> int:
     lines = dict(describe(weights))
     width = max(map(len, lines))
     for name, value in lines.items():
-        print(f"{name:<{width}}  {value}")
+        print(f"{name:<{width}}  {shown(value)}")
     return 0
 
 

@@ -13,7 +13,7 @@ from functools import partial
 from types import ModuleType
 
 from .. import __version__
-from ..files.locations import is_address
+from ..files.locations import is_address, shown
 from . import app, convert, evaluate, export, info, restore, train, video
 from .arguments import Parser, add_debug
 from .completion import add_completion
@@ -76,7 +76,7 @@ def _run(args: argparse.Namespace, module: ModuleType, parser: argparse.Argument
         except Exception as error:
             if args.debug:
                 traceback.print_exc()
-            print(f"{parser.prog}: {one_line(error)}", file=sys.stderr)
+            print(f"{parser.prog}: {shown(one_line(error))}", file=sys.stderr)
             return FAILED
 
 

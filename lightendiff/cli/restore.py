@@ -13,9 +13,9 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, NoReturn
 
-from ..files.locations import located, why
+from ..files.locations import located, shown, why
 from ..files.storage import make_folder
-from .arguments import build_parser
+from .arguments import build_parser, file_limits
 from .loading import FAILED, ended_by, load_restore
 from .messages import never_fail
 from .outputs import folders, maker, names_picture, planned, settle
@@ -92,7 +92,8 @@ def _run(args: argparse.Namespace, error: Callable[[str], NoReturn]) -> int | No
     if plan.left_out:
         say(f"left out: {_left_out(plan.left_out)}")
     if plan.skipped and (others := others_options(args, folders(args))):
-        say(f"note: of those skipped, some were made with other options ({'; '.join(others)}), and stay as they are")
+        options = shown("; ".join(others))
+        say(f"note: of those skipped, some were made with other options ({options}), and stay as they are")
     summary = Summary()
     if plan.jobs:
         if args.output is not None:
@@ -109,7 +110,8 @@ def _run(args: argparse.Namespace, error: Callable[[str], NoReturn]) -> int | No
                 format=args.format,
                 quality=args.quality,
                 make=maker(args),
-                max_pixels=int(args.max_megapixels * 1e6),
+                **file_limits(args),
+                check=restore.check(int(args.max_megapixels * 1e6)),
                 failed=failed,
                 done=bar.done,
             )
@@ -135,7 +137,7 @@ def _left_out(counts: Mapping[str, int]) -> str:
     ways = {
         "folders": "entered with --recursive",
         "videos": "restored by `lightendiff video`",
-        "other files": "of other kinds, or links that lead nowhere; a picture among them may work if it's named",
+        "other files": "of other kinds, pipes, or links that lead nowhere; a picture among them may work if it's named",
     }
     return "; ".join(
         f"{counts[kind]} {kind if counts[kind] > 1 else kind[:-1]} ({way})"
@@ -156,8 +158,6 @@ def _share(error: Callable[[str], NoReturn]) -> tuple[int, int]:
 
 
 def _report(summary: Summary, say: Callable[[str], None], who: str) -> None:
-    from ..images import shown
-
     for note, sources in summary.notes.items():
         others = f" and {len(sources) - 1} more" if len(sources) > 1 else ""
         say(f"note: {note}: {shown(sources[0])}{others}")

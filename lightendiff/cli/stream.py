@@ -8,21 +8,29 @@ import os
 import sys
 import traceback
 from collections.abc import Callable, Hashable
+from functools import cache
 from pathlib import Path
-from typing import BinaryIO, NoReturn
+from typing import TYPE_CHECKING, BinaryIO, NoReturn
 
 from ..batch.plan import output_name
-from ..batch.run import Restore
 from ..files import storage
 from ..files.locations import Location, located
 from ..images import FORMATS, ImageError, Picture, decode_picture, encode_picture, read_picture, shown, write_picture
 from ..images.formats import written_as
+from ..images.reading import Check
+from ..limits import most_bytes
+from .arguments import file_limits
 from .outputs import STREAM, maker, names_picture
+
+if TYPE_CHECKING:
+    from ..pipeline import BoundPipeline
 
 _INPUT = "standard input"
 
 
-def restore_stream(args: argparse.Namespace, load: Callable[[], Restore], error: Callable[[str], NoReturn]) -> int:
+def restore_stream(
+    args: argparse.Namespace, load: Callable[[], BoundPipeline], error: Callable[[str], NoReturn]
+) -> int:
     """Restore the one picture of `args` (those of `arguments.build_parser`), where input, output or both are `-`.
 
     Only the picture goes to standard output; everything else that is printed meanwhile goes to standard error.
@@ -47,8 +55,9 @@ def restore_stream(args: argparse.Namespace, load: Callable[[], Restore], error:
     return 0
 
 
-def _restore(args: argparse.Namespace, load: Callable[[], Restore], output: BinaryIO | None) -> tuple[str, ...]:
-    picture = _read(args.input[0], int(args.max_megapixels * 1e6))
+def _restore(args: argparse.Namespace, load: Callable[[], BoundPipeline], output: BinaryIO | None) -> tuple[str, ...]:
+    loaded = cache(load)
+    picture = _read(args, lambda height, width: loaded().check(int(args.max_megapixels * 1e6))(height, width))
     if output is None:
         target = _target(picture, args)
         if args.skip_existing and storage.present([target]):
@@ -57,9 +66,9 @@ def _restore(args: argparse.Namespace, load: Callable[[], Restore], output: Bina
         if given is not None and storage.identity(target) == given:
             raise ImageError(f"{shown(target)}: expected another file than the input, which is never overwritten")
         storage.make_folder(target.parent)
-        result = maker(args)(picture, load())
+        result = maker(args)(picture, loaded())
         return result.notes + write_picture(target, result, quality=args.quality)
-    result = maker(args)(picture, load())
+    result = maker(args)(picture, loaded())
     kind = None if args.format is None else FORMATS[f".{args.format}"]
     data, notes = encode_picture(result, format=kind, quality=args.quality)
     try:
@@ -88,10 +97,12 @@ def _check(args: argparse.Namespace, error: Callable[[str], NoReturn]) -> None:
         error("-o -: would write a picture to standard output, which is a terminal: redirect it into a file")
 
 
-def _read(source: str, max_pixels: int) -> Picture:
-    if source == STREAM:
-        return decode_picture(sys.stdin.buffer.read(), _INPUT, max_pixels=max_pixels)
-    return read_picture(source, max_pixels=max_pixels)
+def _read(args: argparse.Namespace, check: Check) -> Picture:
+    limits = file_limits(args)
+    if args.input[0] == STREAM:
+        most = limits["max_bytes"] or most_bytes(limits["max_pixels"])
+        return decode_picture(sys.stdin.buffer.read(most + 1), _INPUT, check=check, **limits)
+    return read_picture(args.input[0], check=check, **limits)
 
 
 def _identity_of_input() -> Hashable:

@@ -35,6 +35,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--resume", action="store_true", help="go on where an interrupted run of the same command ended"
     )
+    parser.add_argument(
+        "--max-megapixels",
+        metavar="N",
+        type=number(float, 0, 1e6),
+        default=100,
+        help="refuse videos with larger frames (default: %(default)s)",
+    )
     add_restoration(parser, tile=False)
     add_loading(parser)
 
@@ -44,7 +51,7 @@ def run(args: argparse.Namespace, error: Callable[[str], NoReturn]) -> int:
 
     from ..video.restore import restore_video
 
-    options = restoration_options(args)
+    options = restoration_options(args) | {"max_pixels": int(args.max_megapixels * 1e6)}
     if args.smoothing is not None:
         options["smoothing"] = args.smoothing
     pipe = load_pipeline(args, error)

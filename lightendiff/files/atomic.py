@@ -4,24 +4,34 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
+
+from .locks import only_one
 
 
 def replace_files(contents: Mapping[Path, bytes | memoryview]) -> None:
     """Write every file beside the old one and wait for the disk; then rename them into place, in the order given.
 
-    One process at a time may write a file. What a killed one leaves is a hidden `.NAME.tmp`, which the next write
-    takes over.
+    Of two that write the same file at a time the second is refused. What a killed one leaves is a hidden `.NAME.tmp`,
+    which the next write takes over.
 
     Args:
         contents: by path; the folders exist.
 
     Raises:
+        BlockingIOError: another one is writing one of these files; all are as they were.
         OSError: a file can't be written, because the disk is full for example; the message names it, and those of
             before are as they were. Or, when all are written, one can't be renamed; then those that come earlier in the
             order are already the new ones, as they are when the program stops between two renames.
     """
+    with ExitStack() as stack:
+        for path in sorted(contents):
+            stack.enter_context(only_one(path))
+        _replace(contents)
+
+
+def _replace(contents: Mapping[Path, bytes | memoryview]) -> None:
     temporary = {path: path.with_name(f".{path.name}.tmp") for path in contents}
     try:
         for path, content in contents.items():

@@ -64,6 +64,11 @@ class RemotePath:
             content: bytes = self.fs.cat_file(self.path)
             return content
 
+    def size(self) -> int:
+        """Bytes, or 0 where the store doesn't say."""
+        with one_kind_of_error():
+            return self.fs.info(self.path).get("size") or 0
+
     def __str__(self) -> str:
         address: str = self.fs.unstrip_protocol(self.path)
         return address
@@ -103,6 +108,11 @@ def located(given: str | os.PathLike[str] | RemotePath) -> Location:
     if {".", ".."} & set(path.split("/")):
         raise ValueError("expected an address without . or .. between slashes")
     return RemotePath(fs, path)
+
+
+def shown(text: object) -> str:
+    """A path, an address or a message as one printable line, whatever characters or undecodable bytes are in it."""
+    return "".join(letter if letter.isprintable() else "?" for letter in str(text))
 
 
 def why(error: Exception) -> str:

@@ -188,7 +188,11 @@ def ignores_case(folder: Location) -> bool:
 def make_folder(location: Location) -> None:
     """Make a folder and those above it, where the file system has any."""
     if not isinstance(location, RemotePath):
-        location.mkdir(parents=True, exist_ok=True)
+        missing = [location]
+        while not missing[-1].parent.is_dir() and missing[-1].parent != missing[-1]:
+            missing.append(missing[-1].parent)
+        for folder in reversed(missing):  # pathlib's way calls itself for each
+            folder.mkdir(exist_ok=True)
     elif _renames(location.fs):
         with one_kind_of_error():
             location.fs.makedirs(location.path, exist_ok=True)

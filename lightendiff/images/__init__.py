@@ -10,7 +10,8 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from .formats import FORMATS, MAX_PIXELS, RAW, READABLE
+from ..limits import MAX_PIXELS
+from .formats import FORMATS, RAW, READABLE
 
 if TYPE_CHECKING:
     from .picture import ImageError, Picture, shown

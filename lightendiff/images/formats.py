@@ -112,7 +112,6 @@ FORMATS = {suffix: row.name for suffix, row in BY_SUFFIX.items() if row.written}
 RAW = BY_NAME["RAW"].suffixes
 READABLE = tuple(BY_SUFFIX)
 OPTIONS = tuple(option for row in TABLE for option in row.options)
-MAX_PIXELS = 300_000_000  # larger pictures are taken for decompression bombs; the largest phone cameras make 200 MP
 
 
 def titles() -> str:

@@ -59,26 +59,26 @@ def mended_png(data: bytes, decode: Decode) -> Image.Image | None:
 def whole_png(data: bytes) -> bytes | None:
     """As `mended_png`, the file."""
     width, height, bits, kind, _, _, interlaced = struct.unpack_from(">IIBBBBB", data, 16)
-    at, head, packed = 8, b"", b""
+    at, head, packed = 8, list[bytes](), list[bytes]()
     while at + 8 <= len(data):
         size, name = struct.unpack_from(">I4s", data, at)
         body = data[at + 8 : at + 8 + size]
         if name == b"IDAT":
-            packed += body
+            packed.append(body)
         elif name != b"IEND" and not packed and len(body) == size:
-            head += _chunk(name, body)
+            head.append(_chunk(name, body))
         at += 12 + size
     row = 1 + (width * bits * {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}.get(kind, 1) + 7) // 8
     limit = row * height
     try:
-        plain = zlib.decompressobj().decompress(packed, limit)
+        plain = zlib.decompressobj().decompress(b"".join(packed), limit)
     except zlib.error:
         return None
     whole = len(plain) // row
     if interlaced or not enough(whole, height):
         return None
     plain = plain[: whole * row] + (b"\2" + bytes(row - 1)) * (height - whole)
-    return data[:8] + head + _chunk(b"IDAT", zlib.compress(plain, 1)) + _chunk(b"IEND", b"")
+    return data[:8] + b"".join(head) + _chunk(b"IDAT", zlib.compress(plain, 1)) + _chunk(b"IEND", b"")
 
 
 def _chunk(name: bytes, body: bytes) -> bytes:

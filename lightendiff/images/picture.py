@@ -8,12 +8,16 @@ from typing import Any
 import numpy as np
 from PIL import UnidentifiedImageError
 
+from ..files.locations import shown as shown  # is exported here, too
 from ..files.locations import why
 from .formats import titles
 
 
 class ImageError(ValueError):
-    """A picture that can't be read or written. The message is one line that names the file and the reason."""
+    """A picture that can't be read or written. The message is one printable line: the file and the reason."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(shown(message))
 
 
 @dataclass(frozen=True)
@@ -53,15 +57,12 @@ class Picture:
             raise ValueError(f"alpha: expected {expected}, got shape {alpha.shape} and dtype {alpha.dtype}")
 
 
-def shown(path: object) -> str:
-    """The path or address as one printable line, whatever characters or undecodable bytes are in it."""
-    return "".join(letter if letter.isprintable() else "?" for letter in str(path))
-
-
 def reason(error: Exception) -> str:
     """What went wrong in reading or writing a picture, as one line for the user."""
     if isinstance(error, UnidentifiedImageError):
         return f"not a {titles()} image"
+    if isinstance(error, MemoryError):
+        return "it takes more memory to decode than there is"
     if isinstance(error, (ValueError, OSError, ImportError)) and str(error):
         return why(error)
     return f"damaged, or of a kind that is not supported ({type(error).__name__}: {error})".splitlines()[0]

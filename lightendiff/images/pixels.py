@@ -14,20 +14,20 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageCms
 
+from ..limits import check_pixels
 from .lab import from_lab
 from .picture import Picture
 
 CONVERTED = ("CMYK", "LAB", "YCbCr", "HSV")  # modes of images whose pixels become sRGB here
+_BEYOND = 0.1  # of white, by which pixels may lie outside and be taken for the nearest value
+_WHITES = (
+    (-np.inf, 1.0),
+    (16, 255.0),
+    (256 * 1.1, 65535.0),
+)  # what is white in floats whose largest is above the first
 Mend = Callable[[bytes, Callable[[bytes], Image.Image]], Image.Image | None]
 _LIMIT_LOCK = threading.Lock()
 _limit_users, _pillow_limit = 0, Image.MAX_IMAGE_PIXELS
-
-
-def check_size(width: int, height: int, max_pixels: int) -> None:
-    """ValueError if there are more than max_pixels."""
-    if width * height > max_pixels:
-        limit = f"the limit of {max_pixels:,} pixels; it can be raised for files you trust"
-        raise ValueError(f"{width}×{height} is more than {limit}")
 
 
 @contextlib.contextmanager
@@ -71,7 +71,7 @@ def loaded(data: bytes, max_pixels: int, *decoders: str, mend: Mend | None = Non
 def opened(data: bytes, decoders: tuple[str, ...], max_pixels: int) -> Image.Image:
     """The decoded image."""
     image: Image.Image = Image.open(io.BytesIO(data), formats=decoders)
-    check_size(*image.size, max_pixels)
+    check_pixels(*image.size, max_pixels)
     image.load()
     return image
 
@@ -108,15 +108,32 @@ def decoded(image: Image.Image, notes: list[str]) -> np.ndarray:
 
 
 def supported(array: np.ndarray, notes: list[str]) -> np.ndarray:
-    """Integers up to 65535 and floats in [0, 1] as uint16."""
-    if array.dtype.kind == "f":
-        if not (np.isfinite(array).all() and array.min() >= 0 and array.max() <= 1):
-            raise ValueError("floating-point pixels outside [0, 1]: save it as 16 bit")
-        notes.append("floating-point pixels are kept as 16 bit")
-        return np.rint(array * 65535.0).astype(np.uint16)
-    if array.dtype.itemsize > 2 and (array.min() < 0 or array.max() > 65535):
-        raise ValueError("integer pixels outside 0…65535: save it as 16 bit")
-    return array.astype(np.uint16)
+    """Numbers of other types as uint16: integers up to 65535, and floats whose white is 1, 255 or 65535.
+
+    What lies a little outside, as resampling and subtracted dark frames leave it, becomes the nearest value.
+
+    Raises:
+        ValueError: there is NaN, or values lie far outside, and what white is can't be told.
+    """
+    low, high = array.min(), array.max()
+    if array.dtype.kind != "f":
+        if high > 65535 or low < -_BEYOND * max(1, high):
+            raise ValueError("integer pixels outside 0…65535: save it as 16 bit")
+        if low < 0:
+            notes.append(f"negative pixels, down to {low}, are taken for 0")
+        scale = 257 if array.dtype.itemsize == 1 else 1
+        return array.clip(0, 65535).astype(np.uint16) * np.uint16(scale)
+    white = next((white for least, white in _WHITES if least < high <= white * (1 + _BEYOND)), 1.0)
+    if not (low >= -_BEYOND * white and high <= white * (1 + _BEYOND)):  # NaN isn't, either
+        got = f"from {low:.4g} to {high:.4g}" if np.isfinite([low, high]).all() else "that are NaN or infinite"
+        raise ValueError(f"floating-point pixels outside [0, 1], {got}: save it as 16 bit")
+    if white != 1:
+        notes.append(f"floating-point pixels up to {high:.6g} are taken for 0…{white:g}")
+    if low < 0 or high > white:
+        notes.append(f"floating-point pixels a little outside, from {low:.4g} to {high:.4g}, are taken for the nearest")
+    notes.append("floating-point pixels are kept as 16 bit")
+    scaled: np.ndarray = np.rint(array.clip(0, white) * array.dtype.type(65535 / white)).astype(np.uint16)
+    return scaled
 
 
 def _to_srgb(image: Image.Image) -> Image.Image:

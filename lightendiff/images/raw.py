@@ -8,8 +8,8 @@ from functools import lru_cache
 import numpy as np
 from PIL import Image
 
+from ..limits import check_pixels
 from .picture import Picture
-from .pixels import check_size
 
 # What of a RAW photo's EXIF data is true of the developed one, too: camera, date, author, and the two blocks of the
 # exposure and of the place. The other tags describe the sensor's data.
@@ -36,7 +36,7 @@ def read(data: bytes, max_pixels: int) -> tuple[Picture, int]:
         raise ImportError("RAW photos need rawpy: pip install 'lightendiff[raw]'") from error
     try:
         with rawpy.imread(io.BytesIO(data)) as raw:
-            check_size(raw.sizes.width, raw.sizes.height, max_pixels)
+            check_pixels(raw.sizes.width, raw.sizes.height, max_pixels)
             linear = raw.postprocess(
                 use_camera_wb=True,
                 no_auto_bright=True,

@@ -14,11 +14,12 @@ import zlib
 import numpy as np
 from PIL import Image, TiffImagePlugin, UnidentifiedImageError
 
+from ..limits import check_pixels
 from .decoding import fitting_profile
 from .exif import directory_entries, reset_orientation, valid_dpi
 from .lab import from_lab
 from .picture import Picture
-from .pixels import CONVERTED, check_size, decoded, kept_profile, loaded, split_alpha, supported
+from .pixels import CONVERTED, decoded, loaded, split_alpha, supported
 from .tiff_big import classic, is_big
 from .tiff_cut import completed
 from .tiff_samples import samples
@@ -56,7 +57,7 @@ def read(data: bytes, max_pixels: int) -> tuple[Picture, int]:
         data = _with_bytes(data, _XMP)
     if _is_raw(data, tags):  # its first page is a thumbnail
         raise ValueError("a RAW photo: those are known by the extension of their file's name, such as .dng or .nef")
-    check_size(int(tags[256]), int(tags[257]), max_pixels)
+    check_pixels(int(tags[256]), int(tags[257]), max_pixels)
     notes += ["only the first page is restored"] if tags.next else []
     array, icc_profile, srgb = _pixels(data, tags, max_pixels, notes)
     if missing:
@@ -126,7 +127,7 @@ def _pixels(
                 array = ((array.astype(np.uint32) * 65535 + (2**bits - 1) // 2) // (2**bits - 1)).astype(np.uint16)
             if array.dtype == np.uint16 and kind == 0:
                 array = 65535 - array  # white is zero; Pillow turns only 8-bit pictures round
-            return array, kept_profile(image), converted
+            return array, b"" if converted else _tag_bytes(data, _ICC, notes), converted
     colours = 1 if kind in (0, 1) else 3
     array = samples(data, tags)
     if kind not in (0, 1, *_COLOURS) or count < colours or (colours == 1 and count > 2):

@@ -15,6 +15,8 @@ from .mending import mended_webp
 from .picture import Picture
 from .pixels import loaded, metadata, saved
 
+_MOST_CHUNKS = 10_000  # that are looked through
+
 
 def read(data: bytes, max_pixels: int) -> tuple[Picture, int]:
     """The first frame of a WebP file."""
@@ -36,7 +38,9 @@ def write(array: np.ndarray, picture: Picture, quality: int | None, notes: list[
 def has_chunk(webp: bytes, wanted: bytes) -> bool:
     """Whether a WebP file has a chunk of that name."""
     position = 12
-    while position + 8 <= len(webp):
+    for _ in range(_MOST_CHUNKS):
+        if position + 8 > len(webp):
+            break
         name, size = struct.unpack_from("<4sI", webp, position)
         if name == wanted:
             return True

@@ -5,16 +5,12 @@ What a picture takes was measured on a CPU (benchmarks/RESULTS.md) and is meant 
 
 from __future__ import annotations
 
-import contextlib
-import os
-import re
-from pathlib import Path
-
 import psutil
 import torch
 
+from ..limits import check_work, free_memory, processes_here
 from ..models.presets import RestorerConfig
-from ..tiling import largest_window, smallest_side
+from ..tiling import largest_window, pixels_in_windows, smallest_side
 
 WINDOW = 2048  # pixels to a side: without a limit of memory, larger pictures are restored in windows of so many pixels
 
@@ -22,11 +18,6 @@ _OVERHEAD = 100 * 2**20  # whatever the size
 _PICTURE = 64  # bytes a pixel: the picture itself, restored, and others of its size being read and written
 _UNLIMITED_CONTEXT = 160  # a pixel, where the UNet sees the whole picture
 _SHARE = 0.75  # of what is free: others need memory, too
-
-_CONTROLLERS = {  # by the version of control groups: limit, use, and what of that the system can take back
-    2: ("memory.max", "memory.current", "inactive_file"),
-    1: ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
-}
 
 
 def needed(config: RestorerConfig, count: int, height: int, width: int, side: int | None) -> int:
@@ -52,21 +43,67 @@ def fit(
     pixels, side = min(room, largest), None
     if pixels < height * width:
         smallest = smallest_side(config.halo, config.multiple)
-        sides = range(max(height, width), smallest, -config.multiple)
+        # Tiles are alike, so that a window may be half as long as `side`, and no shorter.
+        longest = min(max(height, width), int(2 * max(pixels, 1) // min(height, width, smallest)) + smallest)
+        longest -= longest % config.multiple
+        sides = range(longest, smallest, -config.multiple)
         fitting = (s for s in sides if largest_window(height, width, s, config.halo, config.multiple) <= pixels)
         side = next(fitting, smallest)
     each = needed(config, 1, height, width, side) - _OVERHEAD
     return int(max(1, min(count, (budget - _OVERHEAD) // each))), side
 
 
-def budget(device: torch.device) -> float:
-    """Bytes that restoring may take where no limit is given: most of what is free."""
+def check(
+    height: int,
+    width: int,
+    *,
+    config: RestorerConfig,
+    tile: int | None,
+    max_memory: float | None,
+    held: int,
+    free: float,
+    max_pixels: int,
+) -> None:
+    """See that a picture can be restored at all, in windows of `tile` pixels or else in the smallest.
+
+    Args:
+        tile, max_memory: as the pipeline's.
+        held: bytes that count as taken where there is a `max_memory`.
+        free: bytes that may be taken where there is none.
+        max_pixels: of a picture; with borders and padding it may be as much work as twice that.
+
+    Raises:
+        ValueError: it takes more; the message names the limit and what raises it.
+    """
+    most = free if max_memory is None else 1e9 * max_memory - held
+    side = fit(config, 1, height, width, most)[1] if tile is None else tile
+    least = needed(config, 1, height, width, side)
+    if least > most and max_memory is not None:
+        least += held
+        raise ValueError(
+            f"max_memory: expected at least {least / 1e9:.2f} GB for a picture of {width}×{height}, got {max_memory:g}"
+        )
+    if least > most:
+        way = "max_memory (--max-memory) takes more" if tile is None else "a smaller tile (--tile) takes less"
+        raise ValueError(
+            f"a picture of {width}×{height} takes about {least / 1e9:.2f} GB of memory, and {free / 1e9:.2f} GB are "
+            f"free; {way}"
+        )
+    rows, columns = _padded(config, height, width)
+    check_work(width, height, pixels_in_windows(rows, columns, side, config.halo, config.multiple), max_pixels)
+
+
+def free(device: torch.device) -> float:
+    """Bytes that restoring may take at the very most: what is free."""
     if device.type == "cuda":
         reserved = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
-        return _SHARE * (torch.cuda.mem_get_info(device)[0] + reserved)
-    groups = _control_group_rooms(Path("/proc/self/cgroup"), Path("/sys/fs/cgroup"))
-    room: float = min([psutil.virtual_memory().available, *groups])
-    return _SHARE * room / int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+        return torch.cuda.mem_get_info(device)[0] + reserved
+    return free_memory() / processes_here()
+
+
+def budget(device: torch.device) -> float:
+    """Bytes that restoring may take where no limit is given: most of what is free."""
+    return _SHARE * free(device)
 
 
 def held(device: torch.device) -> int:
@@ -83,21 +120,3 @@ def _padded(config: RestorerConfig, *lengths: int) -> list[int]:
 
 def _picture_bytes(config: RestorerConfig) -> int:
     return _PICTURE + (_UNLIMITED_CONTEXT if config.context is None else 0)
-
-
-def _control_group_rooms(groups: Path, root: Path) -> list[int]:
-    """What the limits of this process's control groups, those of a container for example, leave to it."""
-    rooms = []
-    with contextlib.suppress(OSError):
-        for line in groups.read_text().splitlines():
-            _, controllers, path = line.split(":", 2)
-            if controllers and "memory" not in controllers.split(","):
-                continue
-            base, names = (root / "memory", _CONTROLLERS[1]) if controllers else (root, _CONTROLLERS[2])
-            own = base / path.strip("/")
-            for folder in (own, *(above for above in own.parents if above.is_relative_to(base))):
-                with contextlib.suppress(OSError, ValueError):  # no such file, or "max"
-                    limit, used = (int((folder / name).read_text()) for name in names[:2])
-                    cache = re.search(rf"^{names[2]} (\d+)", (folder / "memory.stat").read_text(), re.MULTILINE)
-                    rooms.append(limit - used + (int(cache[1]) if cache else 0))
-    return rooms

@@ -15,6 +15,7 @@ import av.error
 
 _BROKEN_CLOCKS = 0x0200  # FFmpeg's AVFMT_TS_DISCONT: formats whose clock may jump
 _JUMP = 10  # seconds away from what was expected, from which FFmpeg takes it for a jump
+PATIENCE = 20  # seconds in which there must be a packet; a file of holes has none
 _MOST_ERRORS = 1000  # one after the other, which only a file that isn't read any further has
 
 
@@ -24,11 +25,12 @@ class Clock:
     Attributes:
         start: seconds that the file's own clock shows at its beginning; 0 where it shows less.
         jumps: how many of them were evened out.
+        gave_up: whether reading ended since nothing came any more.
     """
 
     def __init__(self, container: Any) -> None:
         self.start = max(Fraction(0), Fraction(container.start_time or 0, av.time_base))
-        self.jumps = 0
+        self.jumps, self.gave_up = 0, False
         self._offset = self.start
         self._may_jump = bool(container.format.flags & _BROKEN_CLOCKS)
         self._expected: dict[int, Fraction] = {}  # of each stream's next packet, in seconds of the file's own clock
@@ -66,3 +68,10 @@ def packets(container: Any, clock: Clock, damaged: list[str]) -> Iterator[Any]:
         except av.error.InvalidDataError as error:  # noqa: PERF203
             errors += 1
             damaged.append(error.strerror or str(error))
+        except av.error.ExitError:
+            clock.gave_up = True
+            for stream in container.streams:
+                last: Any = av.Packet()
+                last.stream = stream
+                yield last
+            return

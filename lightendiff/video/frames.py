@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from ..images import shown
+from ..limits import MAX_FRAME, TooLarge, check_pixels
+from .index import check_index
 
 try:
     import av as av
@@ -21,7 +23,7 @@ try:
 except ImportError as missing:
     raise ImportError("videos need PyAV: pip install 'lightendiff[video]' (Python 3.11 or newer)") from missing
 
-from .clock import Clock, packets
+from .clock import PATIENCE, Clock, packets
 
 _COVER = 1 << 10  # FFmpeg's AV_DISPOSITION_ATTACHED_PIC
 _DECLARING = ("matroska,webm", "flv", "asf")  # formats whose header says how long they are
@@ -52,7 +54,7 @@ def opened(path: Path) -> Any:
     """
     try:
         with in_one_line(path):  # absolute, because what is before a colon in a relative name is taken for a protocol
-            return av.open(os.path.abspath(path), metadata_errors="replace")
+            return av.open(os.path.abspath(path), metadata_errors="replace", timeout=PATIENCE)
     except ValueError as error:
         if _lacks_index(path):
             raise ValueError(f"{error}: its index (moov) is missing, as where a recording broke off") from error
@@ -84,20 +86,30 @@ class Source:
         total: how many frames it has by what the file says; None where that isn't known.
         notes: what reading had to pass over.
 
+    Args:
+        max_pixels: of a frame.
+
     Raises:
         OSError: the file is missing or can't be read.
-        ValueError: it is no video.
+        ValueError: it is no video, or claims more than it can hold, or has larger frames.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, max_pixels: int = MAX_FRAME) -> None:
         if os.path.isdir(path):
             raise IsADirectoryError(f"{shown(path)}: expected a video, got a folder")
         if not os.path.exists(path):
             raise FileNotFoundError(f"{shown(path)}: No such file or directory")
+        if not os.path.isfile(path):  # a pipe would be waited for, and is read more than once
+            raise ValueError(f"{shown(path)}: expected a file, got a pipe or device")
         self.path = path
+        try:
+            check_index(path)
+        except TooLarge as error:
+            raise ValueError(f"{shown(path)}: {error}") from error
         self.container = opened(path)
         try:
             self.stream = self._main_stream()
+            self._limit(max_pixels)
         except BaseException:
             self.close()
             raise
@@ -108,6 +120,15 @@ class Source:
         self._packets = sum(not entry.is_discard for entry in self.stream.index_entries)
         self.total = (self._packets if self._indexed else 0) or self.stream.frames or self._estimate()
         self._decoder = self._alpha_decoder()
+
+    def _limit(self, max_pixels: int) -> None:
+        """See that frames have no more pixels, by what the file says; FFmpeg sees to it that none has later."""
+        context = self.stream.codec_context
+        try:
+            check_pixels(context.width, context.height, max_pixels)
+        except TooLarge as error:
+            raise ValueError(f"{shown(self.path)}: {error}") from error
+        context.options = {**context.options, "max_pixels": str(max_pixels)}
 
     def _main_stream(self) -> Any:
         """FFmpeg's choice, but never a cover picture."""
@@ -199,6 +220,8 @@ class Source:
                 yield frame
         if damaged:
             self.notes.append(f"{len(damaged)} damaged packets were left out")
+        if clock.gave_up:
+            self.notes.append(f"the file wasn't read to its end: nothing more was found in {PATIENCE} seconds")
         if clock.jumps:
             self.notes.append("the file's clock jumps: the parts were put together without a gap")
         self._check_end(read, clock.start, end, count)

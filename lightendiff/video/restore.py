@@ -9,13 +9,16 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+from ..files.locks import only_one
 from ..images import shown
+from ..limits import MAX_FRAME, check_memory
 from ..pipeline import BoundPipeline, LightenPipeline
 from ..progress import Progress as FrameProgress
 from .deflicker import SMOOTHING, Deflicker
@@ -26,6 +29,8 @@ from .mux import ENCODERS, SegmentWriter
 from .segments import Parts
 from .side_data import side_data
 from .watch import Watch
+
+_HELD = 20  # frames, of up to 3 bytes a pixel: those that others refer to, and those of its threads
 
 Progress = Callable[[int, int | None], object]
 
@@ -66,6 +71,7 @@ def restore_video(
     seed: int = 0,
     smoothing: float = SMOOTHING,
     resume: bool = False,
+    max_pixels: int = MAX_FRAME,
     progress: Progress | None = None,
     frame_progress: FrameProgress | None = None,
 ) -> VideoSummary:
@@ -85,12 +91,14 @@ def restore_video(
             on its own. It starts anew at scene cuts. Not for the published architecture, which has no
             exposure control.
         resume: go on where an interrupted run of the same call ended; without one, restore it all.
+        max_pixels: of a frame; videos with larger ones are refused before anything is decoded.
         progress: called as (frames done, frames in all, or None where that isn't known) after each frame; the second is
             what the file says, which may be an estimate.
         frame_progress: called with the share of the frame in work that is done, as `progress` of the pipeline's call.
 
     Raises:
-        OSError: the source is missing or unreadable, or the target can't be written.
+        OSError: the source is missing or unreadable, or the target can't be written, by another run's being at it
+            for example.
         ValueError: the source is no video; the target is the source, a folder, or of another kind; an option is out of
             its range; there is something to resume, but it comes from another call. The message is one line.
         KeyboardInterrupt: passed on, as is what `progress` or `frame_progress` raises, `lightendiff.Stopped` for
@@ -108,27 +116,57 @@ def restore_video(
         seed=seed,
         progress=frame_progress,
     )
-    video = Source(source)
+    video = Source(source, max_pixels)
     try:
+        _check_memory(video, bound)
         if target.exists() and target.samefile(source):
             raise ValueError(f"{shown(target)}: expected another file than the input, which is never overwritten")
-        parts = Parts(target.with_name(target.name + ".parts"), _job(source, bound, smoothing), resume)
-        if smoothing and not pipe.restorer.model.exposure_control:
-            smoothing = 0.0
-            parts.notes.append("brightness isn't smoothed: this architecture has no exposure control")
-        steady = Deflicker(pipe.restorer.model, smoothing) if smoothing else None
-        resumed = parts.frames
-        with in_one_line(target):
-            joint, watch, last_duration = _restore(video, parts, bound, steady, target.suffix, progress)
-            whole = parts.folder / f"whole{target.suffix}"
-            notes = joint.write(parts.segments, last_duration, whole)
-        os.replace(whole, target)
+        folder = target.with_name(target.name + ".parts")
+        with _alone(target, folder):
+            parts = Parts(folder, _job(source, bound, smoothing), resume)
+            if smoothing and not pipe.restorer.model.exposure_control:
+                smoothing = 0.0
+                parts.notes.append("brightness isn't smoothed: this architecture has no exposure control")
+            steady = Deflicker(pipe.restorer.model, smoothing) if smoothing else None
+            resumed = parts.frames
+            with in_one_line(target):
+                joint, watch, last_duration = _restore(video, parts, bound, steady, target.suffix, progress)
+                whole = parts.folder / f"whole{target.suffix}"
+                notes = joint.write(parts.segments, last_duration, whole)
+            os.replace(whole, target)
+            parts.clear()
     finally:
         video.close()
-    parts.clear()
     notes = [*watch.notes(), *video.notes, *parts.notes, *notes]
     cuts = steady.cuts if steady else 0
     return VideoSummary(parts.frames, resumed, cuts, time.perf_counter() - start, notes)
+
+
+@contextmanager
+def _alone(target: Path, folder: Path) -> Iterator[None]:
+    """The folder of the parts is there, and no other run is at the target; without parts it is removed in the end."""
+    folder.mkdir(parents=True, exist_ok=True)
+    interrupted = False
+    try:
+        with only_one(target, folder / "lock"):
+            yield
+    except KeyboardInterrupt:
+        interrupted = True  # a second one, while the first part is still being finished
+        raise
+    finally:
+        if not interrupted:
+            with suppress(OSError):
+                folder.rmdir()
+
+
+def _check_memory(video: Source, bound: BoundPipeline) -> None:
+    """ValueError if a frame takes more memory than is free; decoders hold up to _HELD of them."""
+    context = video.stream.codec_context
+    try:
+        check_memory(context.width, context.height, _HELD * 3 * context.width * context.height)
+        bound.check()(context.height, context.width)
+    except ValueError as error:
+        raise ValueError(f"{shown(video.path)}: {error}") from error
 
 
 def _check_target(target: Path) -> None:

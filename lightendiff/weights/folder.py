@@ -19,6 +19,7 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from ..files.atomic import replace_files
+from ..files.locations import shown
 from ..models.presets import RestorerConfig, build_autoencoder, build_scheduler, build_unet
 from ..restorer import Restorer
 
@@ -32,7 +33,10 @@ MAX_LISTED = 12  # names in a message before it only counts
 
 
 class CheckpointError(ValueError):
-    """A file or folder that is no usable checkpoint; the message is one line and starts with its path."""
+    """A file or folder that is no usable checkpoint; the message is one printable line and starts with its path."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(shown(message))
 
 
 def save_restorer(restorer: Restorer, folder: str | Path, half: bool = False) -> None:
