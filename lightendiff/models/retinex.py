@@ -47,7 +47,7 @@ class RetinexDecomposition(nn.Module):
         self.self_attention = ChannelSelfAttention(width)
         self.reflectance_out = nn.Sequential(LeakyResidual(width, width), conv3x3(width, latent_channels))
         self.illumination_out = nn.Sequential(LeakyResidual(width, width), conv3x3(width, 1))
-        nn.init.constant_(self.reflectance_out[1].bias, BRIGHT)
+        nn.init.constant_(self.reflectance_out[1].get_parameter("bias"), BRIGHT)
 
     def forward(self, latent: Tensor) -> tuple[Tensor, Tensor]:
         """Decompose.
