@@ -217,7 +217,7 @@ def test_a_path_wins(server: StandIn, files: dict[str, bytes], tmp_path: Path) -
         load("owner/name")
     for name in ("model.safetensors", "config.json"):
         (tmp_path / "owner/name" / name).write_bytes(files[name])
-    assert load("owner/name").config == PRESETS["tiny"]
+    assert load("owner/name").config == PRESETS["tiny"].for_restoring
     with pytest.raises(FileNotFoundError, match="owner/other: no such file or folder"):
         load(Path("owner/other"))  # a Path means a path
     assert server.asked == []
@@ -252,7 +252,7 @@ def test_offline(server: StandIn, files: dict[str, bytes], monkeypatch: pytest.M
     load("owner/name")
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     asked = len(server.asked)
-    assert load("owner/name").config == PRESETS["tiny"]  # from the cache
+    assert load("owner/name").config == PRESETS["tiny"].for_restoring  # from the cache
     expected = r"owner/other: HF_HUB_OFFLINE is set, and no copy is in the cache: go online once, or give a folder with"
     with pytest.raises(ConnectionError, match=expected):
         load("owner/other")
@@ -264,7 +264,7 @@ def test_no_connection(server: StandIn, files: dict[str, bytes], monkeypatch: py
     load("owner/name")
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:1")
     monkeypatch.setattr("time.sleep", lambda seconds: None)  # between its attempts
-    assert load("owner/name").config == PRESETS["tiny"]
+    assert load("owner/name").config == PRESETS["tiny"].for_restoring
     expected = r"owner/other: http://127\.0\.0\.1:1 can't be reached, and no copy is in the cache: go online once, or"
     with pytest.raises(ConnectionError, match=expected):
         load("owner/other")

@@ -580,7 +580,7 @@ def test_save_and_load(tmp_path: Path, half: bool) -> None:
     pipe = LightenPipeline(restorer, device="cpu")
     pipe.save_pretrained(tmp_path / "a", half=half)
     again = LightenPipeline.from_pretrained(tmp_path / "a", device="cpu")
-    assert again.restorer.config == pipe.restorer.config
+    assert again.restorer.config == pipe.restorer.config.for_restoring
     assert again.dtype == pipe.dtype
     image = make_array(20, 27, 3, dtype="float32")
     assert np.array_equal(again(image), pipe(image))
@@ -594,7 +594,7 @@ def test_shipped_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     with pytest.raises(FileNotFoundError, match=r"came without weights \(none in .*default\); give a path"):
         LightenPipeline.from_pretrained(device="cpu")
     LightenPipeline(make_restorer(), device="cpu").save_pretrained(tmp_path / "default")
-    assert LightenPipeline.from_pretrained(device="cpu").restorer.config == PRESETS["tiny"]
+    assert LightenPipeline.from_pretrained(device="cpu").restorer.config == PRESETS["tiny"].for_restoring
 
 
 def test_missing_path(tmp_path: Path) -> None:

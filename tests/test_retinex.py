@@ -121,3 +121,11 @@ def test_errors() -> None:
         RetinexDecomposition(3, 12)
     with pytest.raises(ValueError, match=r"latent: expected \(b, 3, h, w\), got \(1, 4, 8, 8\)"):
         RetinexDecomposition(3, 8)(torch.rand(1, 4, 8, 8))
+
+
+def test_a_new_reflectance_leaves_room_for_the_illumination() -> None:
+    """At 0.5, illumination would have to be 1 for a latent of 0.5."""
+    torch.manual_seed(0)
+    reflectance, illumination = RetinexDecomposition()(torch.rand(2, 3, 8, 8))
+    assert 0.75 < reflectance.mean() < 0.9
+    assert 0.3 < illumination.mean() < 0.7

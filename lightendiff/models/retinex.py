@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from .layers import LeakyResidual, conv3x3, depthwise3x3
 
 HEADS = 8
+BRIGHT = 1.5  # before its sigmoid: at 0.5, where it would begin, illumination saturates at 1 to reach the latent
 DARKEST = 1e-6  # smallest illumination that the first guess divides by; a sigmoid's latent stays above it
 
 
@@ -46,6 +47,7 @@ class RetinexDecomposition(nn.Module):
         self.self_attention = ChannelSelfAttention(width)
         self.reflectance_out = nn.Sequential(LeakyResidual(width, width), conv3x3(width, latent_channels))
         self.illumination_out = nn.Sequential(LeakyResidual(width, width), conv3x3(width, 1))
+        nn.init.constant_(self.reflectance_out[1].get_parameter("bias"), BRIGHT)
 
     def forward(self, latent: Tensor) -> tuple[Tensor, Tensor]:
         """Decompose.
