@@ -488,7 +488,7 @@ def test_batch_of_a_page_that_is_gone_leaves_nothing(tmp_path: Path) -> None:
 def test_batch_without_a_single_result_is_an_error(tmp_path: Path) -> None:
     task = Batch(SlowPipe(), LIMITS, [broken(tmp_path / "b.png")], cache(tmp_path), (1, 0, 2))  # type: ignore[arg-type]
     reports, error = run_task(task)
-    assert isinstance(error, ImageError)
+    assert isinstance(error, ValueError)
     assert all(isinstance(report, Progress) for report in reports)
 
 

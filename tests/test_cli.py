@@ -32,6 +32,7 @@ from lightendiff.data.datasets.published import LAYOUTS
 from lightendiff.evaluation import measure as ev
 from lightendiff.evaluation import metrics, perceptual
 from lightendiff.images import Picture, read_picture, write_picture
+from lightendiff.limits import MAX_FRAME
 from lightendiff.models.presets import PRESETS
 from lightendiff.restorer import Restorer
 from lightendiff.weights import load
@@ -197,9 +198,19 @@ class Pipe:
         monkeypatch.setattr(sys, "stdout", self.stdout)
 
 
+class Doubling:
+    """Takes the pipeline's place."""
+
+    def __call__(self, pixels: np.ndarray) -> np.ndarray:
+        return pixels * 2
+
+    def check(self, max_pixels: int) -> Callable[[int, int], None]:
+        return lambda height, width: None
+
+
 @pytest.fixture
 def doubling(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("lightendiff.cli.restore.load_restore", lambda args, error: lambda pixels: pixels * 2)
+    monkeypatch.setattr("lightendiff.cli.restore.load_restore", lambda args, error: Doubling())
 
 
 def test_restore_is_the_same_as_the_script(tmp_path: Path, weights: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -306,7 +317,9 @@ def test_wrong_arguments_of_pipes(
 def test_a_reader_that_goes_away(tmp_path: Path) -> None:
     code = (
         "import sys\nfrom lightendiff.cli import restore\nfrom lightendiff.cli.main import main\n"
-        "restore.load_restore = lambda args, error: lambda pixels: pixels\n"
+        "class Restore:\n    def __call__(self, pixels): return pixels\n"
+        "    def check(self, max_pixels): return lambda height, width: None\n"
+        "restore.load_restore = lambda args, error: Restore()\n"
         f"sys.exit(main(['restore', {str(save(tmp_path / 'a.bmp', size=(400, 400)))!r}, '-o', '-']))"
     )
     reading, writing = os.pipe()
@@ -703,9 +716,10 @@ def test_app_takes_its_options(weights: Path, monkeypatch: pytest.MonkeyPatch) -
         run("app", "--weights", weights, *CPU, "--host", "0.0.0.0", "--port", 80, "--max-megapixels", 5, "--share") == 0
     )
     given = [{name: value for name, value in call.arguments.items() if name != "pipe"} for call in calls]
-    assert given[0] == {"host": "127.0.0.1", "port": 7860, "share": False}
-    assert given[1] == {"host": "0.0.0.0", "port": 80, "share": True, "max_megapixels": 5.0}
-    assert same_weights(calls[0].arguments["pipe"].restorer, load_restorer(weights))
+    usual = {"allow_hosts": [], "browser": True, "footer": ""}
+    assert given[0] == usual | {"host": "127.0.0.1", "port": 7860, "share": False}
+    assert given[1] == usual | {"host": "0.0.0.0", "port": 80, "share": True, "max_megapixels": 5.0}
+    assert same_weights(calls[0].arguments["pipe"]().restorer, load_restorer(weights))
 
 
 def test_the_apps_footer_says_what_its_weights_are_for(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -763,7 +777,7 @@ def test_video_takes_its_options(
     for call in calls:
         assert same_weights(call.pop("pipe").restorer, load_restorer(weights))
         del call["progress"]
-    names = {"source": "a.mp4", "target": "b.mp4"}
+    names = {"source": "a.mp4", "target": "b.mp4", "max_pixels": MAX_FRAME}
     assert calls[0] == names | {"resume": False, "seed": 0}
     chosen = {"num_inference_steps": 1, "strength": 0.5, "exposure": -1.0, "seed": 4, "smoothing": 2.0}
     assert calls[1] == names | {"resume": True} | chosen

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..images import ImageError
 from ..progress import Stopped
 from .jobs import Cache, Limits, Look, check_kind, exposures, look, restore_batch, restore_photo
 from .work import Job, duration
@@ -145,7 +144,7 @@ class Batch:
                 why = f"{stop} "
             results.close()  # and the zip file with it
             if tried == len(self.problems):
-                raise ImageError("\n".join(self.problems))
+                raise ValueError("\n".join(self.problems))
             self.summary = f"{why}{tried - len(self.problems)} of {total} restored."
             job.report(archive)
 

@@ -189,7 +189,7 @@ def make_folder(location: Location) -> None:
     """Make a folder and those above it, where the file system has any."""
     if not isinstance(location, RemotePath):
         missing = [location]
-        while not missing[-1].parent.is_dir() and missing[-1].parent != missing[-1]:
+        while not missing[-1].parent.exists():
             missing.append(missing[-1].parent)
         for folder in reversed(missing):  # pathlib's way calls itself for each
             folder.mkdir(exist_ok=True)
