@@ -162,11 +162,14 @@ def _alone(target: Path, folder: Path) -> Iterator[None]:
 def _check_memory(video: Source, bound: BoundPipeline) -> None:
     """ValueError if a frame takes more memory than is free; decoders hold up to _HELD of them."""
     context = video.stream.codec_context
+    if not context.width * context.height:  # told by the first frame only
+        return
     try:
         check_memory(context.width, context.height, _HELD * 3 * context.width * context.height)
         bound.check()(context.height, context.width)
     except ValueError as error:
-        raise ValueError(f"{shown(video.path)}: {error}") from error
+        what = str(error).partition(";")[0]  # without the options that videos haven't
+        raise ValueError(f"{shown(video.path)}: {what}") from error
 
 
 def _check_target(target: Path) -> None:

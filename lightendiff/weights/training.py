@@ -35,9 +35,9 @@ class Weights:
 
 def is_lightning(path: Path) -> bool:
     """Whether train.py wrote this, without unpickling it: torch.save writes zips, with one file of names in them."""
-    if not zipfile.is_zipfile(path):
-        return False
     try:
+        if not zipfile.is_zipfile(path):
+            return False
         with zipfile.ZipFile(path) as content:
             names = [each for each in content.infolist() if each.filename.endswith("/data.pkl")]
             return any(
