@@ -63,12 +63,9 @@ def correct(dark: Tensor, restored: Tensor) -> Tensor:
     """
     height, width = dark.shape[2:]
     dark, restored = (whole_blocks(image) for image in (dark, restored.clamp(0.0, 1.0)))
-    out, largest = to_linear(restored), dark.amax(dim=1, keepdim=True)
-    brightness, level = _luminance(out), _blocks(largest)
-    seen, trust = trusted_light(dark)
-    slope, offset = _fitted(_rho(seen) - _rho(to_linear(_blocks(restored))), trust, level)
-    wanted = out + brightness * _all_channels(slope * largest + offset)
-    out = _in_gamut(wanted, brightness, to_linear(largest))
+    largest = dark.amax(dim=1, keepdim=True)
+    level = _blocks(largest)
+    out = recoloured(restored, *trusted_light(dark), largest, to_linear(largest))
     out = _darkened(out, _emptiness(level, _blocks(largest * largest)))
     return to_code(out)[..., :height, :width].clamp(0.0, 1.0)
 
@@ -98,18 +95,20 @@ def correct_in_strips(
     return restored
 
 
-def recoloured(picture: Tensor, seen: Tensor, trust: Tensor) -> Tensor:
-    """Linear light of `picture` in the colours of `seen`, as far as those can be trusted; for `with_true_hues`.
+def recoloured(picture: Tensor, seen: Tensor, trust: Tensor, guide: Tensor, lit: Tensor) -> Tensor:
+    """Linear light of `picture` in the colours of `seen`, as far as those can be trusted.
 
     Args:
         picture: (b, 3, h, w) code values, sides multiples of `BLOCK`.
         seen, trust: (b, 3, h/4, w/4) linear light at any exposure, and (b, 1, h/4, w/4) from 0 to 1.
+        guide: (b, 1, h, w) whose edges colours don't run over.
+        lit: (b, 1, h, w) linear light that decides how far a saturated place gives way in lightness.
     """
-    out, guide = to_linear(picture), picture.amax(dim=1, keepdim=True)
+    out = to_linear(picture)
     slope, offset = _fitted(_rho(seen) - _rho(to_linear(_blocks(picture))), trust, _blocks(guide))
     brightness = _luminance(out)
     wanted = out + brightness * _all_channels(slope * guide + offset)
-    return _in_gamut(wanted, brightness, torch.full_like(guide, LIT[1]))
+    return _in_gamut(wanted, brightness, lit)
 
 
 def trusted_light(picture: Tensor) -> tuple[Tensor, Tensor]:

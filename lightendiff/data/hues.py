@@ -28,7 +28,8 @@ def with_true_hues(reference: np.ndarray, frames: Sequence[np.ndarray]) -> np.nd
         seen, known = colour.trusted_light(frame)
         known = known * _unclipped(frame)
         light, trust = light + known * seen, torch.maximum(trust, known)
-    recoloured = colour.to_code(colour.recoloured(first, light, trust))
+    guide = first.amax(dim=1, keepdim=True)
+    recoloured = colour.to_code(colour.recoloured(first, light, trust, guide, torch.full_like(guide, colour.LIT[1])))
     height, width = reference.shape[:2]
     return to_code(recoloured[0, :, :height, :width].permute(1, 2, 0).numpy())
 

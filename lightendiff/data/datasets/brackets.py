@@ -21,10 +21,10 @@ from ..pictures import (
     read_pictures,
     to_code,
 )
-from .source import Source, excluded_names
+from .source import StoredPairs, excluded_names
 
 
-class Brackets(Source):
+class Brackets(StoredPairs):
     """Exposure brackets: `root/SCENE/` holds frames of one static scene and, perhaps, `reference.*`; without it the
     reference is the exposure fusion of all frames (Mertens et al., 2007). Frames are ordered by the mean that their
     pixels have.
@@ -117,12 +117,6 @@ class Brackets(Source):
             self._frames.append([*frames, reference])
             self._references.append(reference)
             self._pairs += [(frame, reference) for frame in dark]
-
-    def __len__(self) -> int:
-        return len(self._pairs)
-
-    def pair(self, index: int) -> Sample:
-        return make_sample(*self._pairs[index])
 
     def draw(self, rng: np.random.Generator) -> Sample:
         scene = int(rng.integers(len(self._frames)))

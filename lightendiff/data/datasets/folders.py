@@ -7,11 +7,11 @@ from pathlib import Path
 
 import numpy as np
 
-from ..pictures import Sample, Stored, check_sizes, find_pictures, list_pictures, listing, make_sample, read_pictures
-from .source import Source, excluded_names
+from ..pictures import Sample, Stored, find_pictures, list_pictures, listing, make_sample, read_pictures
+from .source import Source, StoredPairs, excluded_names
 
 
-class PairedFolders(Source):
+class PairedFolders(StoredPairs):
     """Two folders of registered pictures, matched by file stem (`low/12.webp` ↔ `high/12.jpg`).
 
     Args:
@@ -49,12 +49,7 @@ class PairedFolders(Source):
         stems = [stem for stem in dark if stem not in excluded]
         if not stems:
             raise ValueError(f"exclude leaves no pair in {self.folders[0]}")
-        stored = read_pictures(
-            [dark[stem] for stem in stems] + [target[stem] for stem in stems], self.cached, deep=True
-        )
-        pairs = list(zip(stored[: len(stems)], stored[len(stems) :], strict=True))
-        check_sizes(pairs)
-        self._pairs = pairs
+        self._pairs = self._read([dark[stem] for stem in stems], [target[stem] for stem in stems], self.cached)
 
     @staticmethod
     def _by_stem(folder: Path) -> dict[str, Path]:
@@ -65,24 +60,13 @@ class PairedFolders(Source):
             found[path.stem] = path
         return found
 
-    def __len__(self) -> int:
-        return len(self._pairs)
-
-    def pair(self, index: int) -> Sample:
-        return make_sample(*self._pairs[index])
-
-    def files(self) -> set[Path]:
-        return {stored.path.resolve() for pair in self._pairs for stored in pair}
-
 
 class TwoFiles(PairedFolders):
     """A single pair, of two files of any names."""
 
     def load(self) -> None:
-        dark, target = read_pictures(self.folders, cached=False, deep=True)
-        pair: tuple[Stored, Stored] = (dark, target)
-        check_sizes([pair])
-        self._pairs = [pair]
+        dark, target = self.folders
+        self._pairs = self._read([dark], [target], cached=False)
 
 
 class UnpairedFolders(Source):

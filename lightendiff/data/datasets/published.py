@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
 
-from ..pictures import SUFFIXES, Sample, Stored, check_sizes, listing, make_sample, read_pictures
-from .source import Source
+from ..pictures import SUFFIXES, Stored, listing
+from .source import StoredPairs
 
 Split = Literal["train", "test"]
 LayoutName = Literal["lol_v1", "lol_v2_real", "lol_v2_synthetic", "lsrw_huawei", "lsrw_nikon", "sice", "sid"]
@@ -78,7 +78,7 @@ LAYOUTS: dict[LayoutName, dict[Split, Layout]] = {
 }
 
 
-class Published(Source):
+class Published(StoredPairs):
     """The pairs of a published set, in the folders in which it comes.
     `lol_v1`: `our485`, `eval15`. `lol_v2_real`, `lol_v2_synthetic`: `Real_captured` and `Synthetic`, with `Train` and
     `Test` each. `lsrw_huawei`, `lsrw_nikon`: `Training data` and `Eval`. `sice`: `Dataset_Part1` and, to test on,
@@ -117,9 +117,7 @@ class Published(Source):
         dark = {path: self.layout.dark_key(path) for path in self._files(self.layout.dark)}
         if alone := [path for path, key in dark.items() if key not in targets]:
             raise ValueError(f"{len(alone)} dark pictures of {self.name} without a target: {listing(alone)}")
-        stored = read_pictures([*dark, *(targets[key] for key in dark.values())], self.cached, deep=True)
-        pairs = list(zip(stored[: len(dark)], stored[len(dark) :], strict=True))
-        check_sizes(pairs)
+        pairs = self._read([*dark], [targets[key] for key in dark.values()], self.cached)
         self._pairs = [pair for pair in pairs if not self.layout.darker or pair[0].mean < pair[1].mean]
         if not self._pairs:
             raise ValueError(f"{self.root}: expected frames of {self.name} darker than their target, got none")
@@ -129,12 +127,3 @@ class Published(Source):
         if not found:
             raise FileNotFoundError(f"{self.root}: expected pictures of {self.name} in {pattern[:-2]}, got none")
         return found
-
-    def __len__(self) -> int:
-        return len(self._pairs)
-
-    def pair(self, index: int) -> Sample:
-        return make_sample(*self._pairs[index])
-
-    def files(self) -> set[Path]:
-        return {stored.path.resolve() for pair in self._pairs for stored in pair}

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..pictures import Sample, listing
+from ..pictures import Sample, Stored, check_sizes, listing, make_sample, read_pictures
 
 
 class Source(ABC):
@@ -44,6 +44,29 @@ class Source(ABC):
     def files(self) -> set[Path]:
         """The files in use, resolved, after `load`."""
         return set()
+
+
+class StoredPairs(Source):
+    """Base of the sources whose pairs are two files each, dark and target."""
+
+    _pairs: list[tuple[Stored, Stored]]
+
+    @staticmethod
+    def _read(dark: Sequence[Path], targets: Sequence[Path], cached: bool) -> list[tuple[Stored, Stored]]:
+        """The files, decoded and checked, in pairs."""
+        stored = read_pictures([*dark, *targets], cached, deep=True)
+        pairs = list(zip(stored[: len(dark)], stored[len(dark) :], strict=True))
+        check_sizes(pairs)
+        return pairs
+
+    def __len__(self) -> int:
+        return len(self._pairs)
+
+    def pair(self, index: int) -> Sample:
+        return make_sample(*self._pairs[index])
+
+    def files(self) -> set[Path]:
+        return {stored.path.resolve() for pair in self._pairs for stored in pair}
 
 
 class Mixture(Source):
