@@ -14,7 +14,8 @@ from ..limits import MAX_PIXELS
 from .formats import FORMATS, RAW, READABLE
 
 if TYPE_CHECKING:
-    from .picture import ImageError, Picture, shown
+    from ..files.locations import shown
+    from .picture import ImageError, Picture
     from .reading import decode_picture, read_picture
     from .writing import encode_picture, write_picture
 
@@ -24,7 +25,7 @@ _PUBLIC = {
     "decode_picture": "reading",
     "encode_picture": "writing",
     "read_picture": "reading",
-    "shown": "picture",
+    "shown": ".files.locations",
     "write_picture": "writing",
 }
 

@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 from PIL import UnidentifiedImageError
 
-from ..files.locations import shown as shown  # is exported here, too
-from ..files.locations import why
+from ..files.locations import shown, why
 from .formats import titles
 
 

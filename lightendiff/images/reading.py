@@ -10,11 +10,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO
 
-from ..files.locations import RemotePath, located
+from ..files.locations import RemotePath, located, shown
 from ..limits import MAX_BYTES, MAX_PIXELS, MAX_UNKNOWN, check_bytes, check_memory, check_pixels, most_bytes
 from .formats import Format, format_of, titles
 from .headers import check_rest, header_of
-from .picture import ImageError, Picture, reason, shown
+from .picture import ImageError, Picture, reason
 from .pixels import turned
 from .quiet import silence_libtiff
 from .xmp import upright_xmp

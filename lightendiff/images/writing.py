@@ -7,12 +7,12 @@ from dataclasses import replace
 
 import numpy as np
 
-from ..files.locations import RemotePath, located
+from ..files.locations import RemotePath, located, shown
 from ..files.storage import write_whole
 from .exif import fitted, with_resolution
 from .formats import BY_NAME, FORMATS, TABLE, Format, written_as
 from .icc import as_colour, model_of
-from .picture import ImageError, Picture, reason, shown
+from .picture import ImageError, Picture, reason
 from .png import texts
 
 
